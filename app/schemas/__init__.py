@@ -1,0 +1,1 @@
+"""The wire: pydantic models that come in and go out."""

@@ -1,0 +1,1 @@
+"""Use cases: store, queue and plan for one caller."""

@@ -1,0 +1,1 @@
+"""The plan: every Redis key and command lives in this room."""

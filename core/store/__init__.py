@@ -1,0 +1,1 @@
+"""The truth: every line of SQLAlchemy lives in this room."""

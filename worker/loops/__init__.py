@@ -1,0 +1,1 @@
+"""Duties that run again and again, one a file."""

@@ -1,0 +1,1 @@
+"""Plug-ins: pixels in, objects out."""
