@@ -28,7 +28,7 @@ class ErrorNote:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundObject:
-    """One object: label, score 0..1, box `(x1, y1, x2, y2)` in pixels of the upright picture, areas it stands in."""
+    """One object: label, score 0..1, box `(x1, y1, x2, y2)` in upright pixels, areas it stands in."""
 
     label: str
     score: float

@@ -21,7 +21,7 @@ class QueueName(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """An entry of a queue: `<id>:<attempt to make>:<priority>:<cost>:<flow>`; every part derives from the row."""
+    """An entry of a queue, `<id>:<attempt to make>:<priority>:<cost>:<flow>`, derived from a row."""
 
     id: int
     attempt: int
@@ -63,7 +63,7 @@ def flow_of_host(host: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shift:
-    """A span of the day, `[start, end)` in the site's time zone, and the model that works in it. May pass midnight."""
+    """A span of the day, `[start, end)` local time, and its model; may pass midnight."""
 
     name: str
     start: time
@@ -80,5 +80,3 @@ class Shift:
 def model_at(local: datetime, shifts: tuple[Shift, ...], fallback: str) -> str:
     """The model whose shift covers the local time of day; `fallback` when none does."""
     return next((s.model for s in shifts if s.covers(local.time())), fallback)
-
-

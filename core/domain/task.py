@@ -63,7 +63,11 @@ _LOST = "attempt = n and its worker is closed, or deadline_at + 30 s has passed"
 
 TRANSITIONS: tuple[Transition, ...] = (
     _allow(
-        _P, _R, {Actor.WORKER}, "attempt = n - 1, not cancelled, not expired, worker row open", "attempt starts"
+        _P,
+        _R,
+        {Actor.WORKER},
+        "attempt = n - 1, not cancelled, not expired, worker row open",
+        "attempt starts",
     ),
     _allow(_R, _R, {Actor.WORKER}, _MINE, "a picture ended, others are open"),
     _allow(_R, _R, {Actor.API}, "in progress", "cancel requested"),
@@ -75,9 +79,19 @@ TRANSITIONS: tuple[Transition, ...] = (
     _allow(_P, TaskStatus.CANCELLED, {Actor.API}, "pending", "cancelled by its caller, or superseded"),
     _allow(_R, TaskStatus.CANCELLED, {Actor.WORKER}, f"{_MINE}, cancel_requested", "stopped on request"),
     _allow(
-        _R, TaskStatus.CANCELLED, {Actor.REAPER, Actor.RECONCILER}, f"{_LOST}, cancel_requested", "stopped on request"
+        _R,
+        TaskStatus.CANCELLED,
+        {Actor.REAPER, Actor.RECONCILER},
+        f"{_LOST}, cancel_requested",
+        "stopped on request",
     ),
-    _allow(_P, TaskStatus.EXPIRED, {Actor.RECONCILER}, "never started, queue_expires_at passed", "waited too long"),
+    _allow(
+        _P,
+        TaskStatus.EXPIRED,
+        {Actor.RECONCILER},
+        "never started, queue_expires_at passed",
+        "waited too long",
+    ),
     _allow(TaskStatus.FAILED, _P, {Actor.API}, "failed", "retried by its owner"),
     _allow(TaskStatus.CANCELLED, _P, {Actor.API}, "cancelled", "retried by its owner"),
     _allow(TaskStatus.EXPIRED, _P, {Actor.API}, "expired", "retried by its owner"),

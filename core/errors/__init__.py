@@ -1,0 +1,125 @@
+"""Every error of ours, in one tree; `app/problems.py` alone gives them a status.
+
+    MusterError
+    ├── SettingsError            a setting is wrong; said at start-up
+    ├── CallerError              the caller can mend it
+    │   ├── MalformedJson, NotJson, BodyTooLarge
+    │   ├── ValidationFailed     carries every fault at once
+    │   │   └── UnknownPrompt, UnknownModel, ImageUrlBlocked, CallbackUrlBlocked
+    │   ├── IdempotencyKeyReused, ClientIdReused
+    │   ├── Unauthenticated, Forbidden, NotFound
+    │   ├── TaskIsFinal, TaskNotFinal
+    │   └── RateLimited, QueueFullForSystem
+    ├── Unavailable              ours to mend; the caller tries again
+    │   └── IntakeFull, DatabaseUnavailable, QueueUnavailable, StalePlan
+    ├── PictureError             one picture failed; its code is shown to the caller
+    │   ├── FetchError
+    │   │   └── FetchTimeout, FetchFailed, FetchStatus, BlockedAddress, PictureTooLarge
+    │   ├── DecodeError
+    │   │   └── TooManyPixels, NotAnImage, DecodeFailed, AreaOutsidePicture
+    │   └── RecogniserError
+    │       └── RecogniserTimeout, RecogniserCrashed
+    ├── CacheMiss                a cache key that is not there
+    └── LeaseLost                the row is not this worker's any more
+
+The class docstring is the default message. Messages shown to callers name no address, no
+secret and no url query.
+"""
+
+from core.errors.base import (
+    CacheMiss,
+    LeaseLost,
+    MusterError,
+    SettingsError,
+)
+from core.errors.caller import (
+    BodyTooLarge,
+    CallbackUrlBlocked,
+    CallerError,
+    ClientIdReused,
+    Fault,
+    Forbidden,
+    IdempotencyKeyReused,
+    ImageUrlBlocked,
+    MalformedJson,
+    NotFound,
+    NotJson,
+    QueueFullForSystem,
+    RateLimited,
+    TaskIsFinal,
+    TaskNotFinal,
+    Unauthenticated,
+    UnknownModel,
+    UnknownPrompt,
+    ValidationFailed,
+)
+from core.errors.picture import (
+    AreaOutsidePicture,
+    BlockedAddress,
+    DecodeError,
+    DecodeFailed,
+    FetchError,
+    FetchFailed,
+    FetchStatus,
+    FetchTimeout,
+    NotAnImage,
+    PictureError,
+    PictureTooLarge,
+    RecogniserCrashed,
+    RecogniserError,
+    RecogniserTimeout,
+    TooManyPixels,
+)
+from core.errors.unavailable import (
+    DatabaseUnavailable,
+    IntakeFull,
+    QueueUnavailable,
+    StalePlan,
+    Unavailable,
+)
+
+__all__ = [
+    "AreaOutsidePicture",
+    "BlockedAddress",
+    "BodyTooLarge",
+    "CacheMiss",
+    "CallbackUrlBlocked",
+    "CallerError",
+    "ClientIdReused",
+    "DatabaseUnavailable",
+    "DecodeError",
+    "DecodeFailed",
+    "Fault",
+    "FetchError",
+    "FetchFailed",
+    "FetchStatus",
+    "FetchTimeout",
+    "Forbidden",
+    "IdempotencyKeyReused",
+    "ImageUrlBlocked",
+    "IntakeFull",
+    "LeaseLost",
+    "MalformedJson",
+    "MusterError",
+    "NotAnImage",
+    "NotFound",
+    "NotJson",
+    "PictureError",
+    "PictureTooLarge",
+    "QueueFullForSystem",
+    "QueueUnavailable",
+    "RateLimited",
+    "RecogniserCrashed",
+    "RecogniserError",
+    "RecogniserTimeout",
+    "SettingsError",
+    "StalePlan",
+    "TaskIsFinal",
+    "TaskNotFinal",
+    "TooManyPixels",
+    "Unauthenticated",
+    "Unavailable",
+    "UnknownModel",
+    "UnknownPrompt",
+    "ValidationFailed",
+]
