@@ -1,0 +1,95 @@
+"""Snowflake ids: 41 bits of milliseconds, 10 bits of instance, 12 bits of sequence.
+
+An instance number is leased from a store that promises times: a holder makes ids only below the
+time it has reserved, and the next holder starts above it. So neither a slow clock nor a frozen
+process that wakes up can make an id twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+EPOCH_MS = 1_704_067_200_000
+"""2024-01-01T00:00:00Z."""
+MAX_INSTANCE = 1023
+_INSTANCE_BITS, _SEQUENCE_BITS = 10, 12
+_PER_MS = 1 << _SEQUENCE_BITS
+_RESERVE_MS = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reservation:
+    """The right to make ids under `instance` for times in `[from_ms, until_ms)`, Unix milliseconds."""
+
+    instance: int
+    holder: str
+    from_ms: int
+    until_ms: int
+
+
+class Reservations(Protocol):
+    """Where instance numbers and times are promised; each call is committed before it returns."""
+
+    async def acquire(self, span_ms: int) -> Reservation:
+        """Lease a number that nobody uses, from above all times promised under it."""
+
+    async def extend(self, reservation: Reservation, until_ms: int) -> Reservation | None:
+        """Promise more time to the holder; None when the number has another holder now."""
+
+
+def wall_clock_ms() -> int:
+    """This process's clock in Unix milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def created_ms(snowflake: int) -> int:
+    """The time part of an id in Unix milliseconds."""
+    return (snowflake >> (_INSTANCE_BITS + _SEQUENCE_BITS)) + EPOCH_MS
+
+
+class Ids:
+    """Makes ids for one process; each is larger than the one before."""
+
+    def __init__(self, reservations: Reservations, *, clock_ms: Callable[[], int] = wall_clock_ms) -> None:
+        self._reservations = reservations
+        self._clock_ms = clock_ms
+        self._reservation: Reservation | None = None
+        self._next_tick = 0
+        self._lock = asyncio.Lock()
+
+    async def take(self, count: int = 1) -> list[int]:
+        """Make `count` ids; raises what the store raises when time must be reserved and cannot be."""
+        async with self._lock:
+            reservation = await self._reserve(count)
+            first = max(self._next_tick, self._tick(max(self._clock_ms(), reservation.from_ms)))
+            self._next_tick = first + count
+        return [self._compose(tick, reservation.instance) for tick in range(first, first + count)]
+
+    async def _reserve(self, count: int) -> Reservation:
+        """A reservation that covers the next `count` ids."""
+        held = self._reservation
+        start = max(self._next_tick, self._tick(self._clock_ms()))
+        if held is not None and self._tick(held.from_ms) <= start + count <= self._tick(held.until_ms):
+            return held
+        last_ms = (start + count) // _PER_MS + EPOCH_MS + 1
+        if held is not None:
+            held = await self._reservations.extend(held, max(last_ms, held.from_ms) + _RESERVE_MS)
+        if held is None:
+            held = await self._reservations.acquire(_RESERVE_MS + count // _PER_MS + 1)
+            self._next_tick = self._tick(held.from_ms)
+        self._reservation = held
+        return held
+
+    @staticmethod
+    def _tick(at_ms: int) -> int:
+        """Time and sequence as one number that counts up."""
+        return (at_ms - EPOCH_MS) * _PER_MS
+
+    @staticmethod
+    def _compose(tick: int, instance: int) -> int:
+        at_ms, sequence = divmod(tick, _PER_MS)
+        return (at_ms << _INSTANCE_BITS | instance) << _SEQUENCE_BITS | sequence

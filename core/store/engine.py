@@ -1,0 +1,172 @@
+"""Connections and transactions: the one place that retries, and that turns driver errors into ours."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import event, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from core.errors import DatabaseUnavailable
+from core.settings import DatabaseSettings
+from core.store.types import server_now
+
+T = TypeVar("T")
+
+_TRIES = 5
+# MySQL: deadlock, lock wait time-out. PostgreSQL: serialization failure, deadlock.
+_TRANSIENT_CODES = frozenset({1213, 1205, "40001", "40P01"})
+
+
+class Database:
+    """The database of one process: readers, a writer, and `write`, which runs a transaction.
+
+    SQLite has one writer connection per process whose transactions open with BEGIN IMMEDIATE,
+    so that two writers wait for each other instead of failing half-way.
+    """
+
+    def __init__(self, settings: DatabaseSettings) -> None:
+        self._settings = settings
+        url = make_url(settings.url)
+        self.dialect = url.get_backend_name()
+        self._timeout_seconds = settings.statement_timeout_seconds
+        if self.dialect == "sqlite":
+            Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
+            self._readers = _sqlite_engine(settings, immediate=False)
+            self._writer = _sqlite_engine(settings, immediate=True)
+        else:
+            self._readers = self._writer = _server_engine(settings)
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """Open a connection for reading; raises DatabaseUnavailable."""
+        with _as_unavailable():
+            async with asyncio.timeout(self._timeout_seconds), self._readers.connect() as connection:
+                yield connection
+
+    async def write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Run `work` in one transaction and commit it; `work` runs anew after a deadlock.
+
+        Raises:
+            DatabaseUnavailable: not reachable, or not in time. Whether the transaction was
+                committed is then unknown; every caller's statements are safe to send again.
+        """
+        for attempt in range(1, _TRIES + 1):
+            try:
+                with _as_unavailable():
+                    async with asyncio.timeout(self._timeout_seconds), self._writer.begin() as connection:
+                        return await work(connection)
+            except _Transient:
+                if attempt == _TRIES:
+                    raise DatabaseUnavailable from None
+                await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))
+        raise AssertionError("unreachable")
+
+    async def ping(self) -> None:
+        """Ask the database for an answer; raises DatabaseUnavailable."""
+        async with self.read() as connection:
+            await connection.execute(select(1))
+
+    async def now(self) -> datetime:
+        """The database server's clock."""
+        async with self.read() as connection:
+            return await now(connection)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._readers.dispose()
+        if self._writer is not self._readers:
+            await self._writer.dispose()
+
+
+async def now(connection: AsyncConnection) -> datetime:
+    """The database server's clock, as an aware datetime."""
+    found: datetime = (await connection.execute(select(server_now()))).scalar_one()
+    return found
+
+
+class _Transient(DatabaseUnavailable):
+    """The same transaction may succeed when it is run again."""
+
+
+@contextmanager
+def _as_unavailable() -> Iterator[None]:
+    """Turn what drivers raise into DatabaseUnavailable; `_Transient` when it should be run again."""
+    try:
+        yield
+    except DBAPIError as error:
+        if _is_transient(error):
+            raise _Transient from error
+        if isinstance(error, (OperationalError, InterfaceError)) or error.connection_invalidated:
+            raise DatabaseUnavailable from error
+        raise
+    except (PoolTimeoutError, TimeoutError, OSError) as error:
+        raise DatabaseUnavailable from error
+
+
+def _is_transient(error: DBAPIError) -> bool:
+    original = error.orig
+    code = getattr(original, "sqlstate", None) or (original.args[:1] or (None,))[0] if original else None
+    return code in _TRANSIENT_CODES or "database is locked" in str(original)
+
+
+def _server_engine(settings: DatabaseSettings) -> AsyncEngine:
+    is_mysql = settings.url.startswith("mysql")
+    connect: dict[str, Any] = (
+        {"connect_timeout": settings.connect_timeout_seconds}
+        if is_mysql
+        else {
+            "timeout": settings.connect_timeout_seconds,
+            "command_timeout": settings.statement_timeout_seconds,
+        }
+    )
+    return create_async_engine(
+        settings.url,
+        pool_size=settings.pool_size,
+        max_overflow=0,
+        pool_timeout=settings.pool_timeout_seconds,
+        pool_pre_ping=True,
+        pool_recycle=settings.recycle_seconds,
+        isolation_level="READ COMMITTED",
+        connect_args=connect,
+    )
+
+
+def _sqlite_engine(settings: DatabaseSettings, *, immediate: bool) -> AsyncEngine:
+    engine = create_async_engine(
+        settings.url,
+        poolclass=AsyncAdaptedQueuePool,
+        pool_size=1 if immediate else settings.pool_size,
+        max_overflow=0,
+        # A writer waits for its turn as long as its transaction may take; the connection is one.
+        pool_timeout=settings.statement_timeout_seconds if immediate else settings.pool_timeout_seconds,
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def prepare(connection: Any, _record: object) -> None:
+        # The driver would open transactions by itself, and only before some statements.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "busy_timeout=5000",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    return engine
