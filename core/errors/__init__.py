@@ -7,6 +7,7 @@
     │   ├── ValidationFailed     carries every fault at once
     │   │   └── UnknownPrompt, UnknownModel, ImageUrlBlocked, CallbackUrlBlocked
     │   ├── IdempotencyKeyReused, ClientIdReused
+    │   ├── InvalidUrl
     │   ├── Unauthenticated, Forbidden, NotFound
     │   ├── TaskIsFinal, TaskNotFinal
     │   └── RateLimited, QueueFullForSystem
@@ -19,6 +20,8 @@
     │   │   └── TooManyPixels, NotAnImage, DecodeFailed, AreaOutsidePicture
     │   └── RecogniserError
     │       └── RecogniserTimeout, RecogniserCrashed
+    ├── DeliveryError            one POST of a callback failed
+    │   └── DeliveryTimeout, DeliveryFailed, DeliveryBlocked
     ├── CacheMiss                a cache key that is not there
     └── LeaseLost                the row is not this worker's any more
 
@@ -41,6 +44,7 @@ from core.errors.caller import (
     Forbidden,
     IdempotencyKeyReused,
     ImageUrlBlocked,
+    InvalidUrl,
     MalformedJson,
     NotFound,
     NotJson,
@@ -52,6 +56,12 @@ from core.errors.caller import (
     UnknownModel,
     UnknownPrompt,
     ValidationFailed,
+)
+from core.errors.delivery import (
+    DeliveryBlocked,
+    DeliveryError,
+    DeliveryFailed,
+    DeliveryTimeout,
 )
 from core.errors.picture import (
     AreaOutsidePicture,
@@ -89,6 +99,10 @@ __all__ = [
     "DatabaseUnavailable",
     "DecodeError",
     "DecodeFailed",
+    "DeliveryBlocked",
+    "DeliveryError",
+    "DeliveryFailed",
+    "DeliveryTimeout",
     "Fault",
     "FetchError",
     "FetchFailed",
@@ -98,6 +112,7 @@ __all__ = [
     "IdempotencyKeyReused",
     "ImageUrlBlocked",
     "IntakeFull",
+    "InvalidUrl",
     "LeaseLost",
     "MalformedJson",
     "MusterError",

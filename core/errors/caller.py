@@ -72,6 +72,12 @@ class CallbackUrlBlocked(ValidationFailed):
     code = "callback_blocked_address"
 
 
+class InvalidUrl(CallerError):
+    """This is not an url that can be fetched or called."""
+
+    code = "validation_failed"
+
+
 class IdempotencyKeyReused(ValidationFailed):
     """This Idempotency-Key was used with another body."""
 
