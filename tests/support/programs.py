@@ -105,3 +105,19 @@ def ends_with_parent() -> list[str]:
     """Give the prefix of a command that dies with the process that started it, where there is one."""
     setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
     return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
+
+
+def missing() -> list[str]:
+    """Name the servers that are neither installed nor given by an environment variable."""
+    names = []
+    for name, find in (("mariadb", find_mariadb), ("postgresql", find_postgresql)):
+        try:
+            if not os.environ.get(f"MUSTER_TEST_{name.upper()}_URL"):
+                find()
+        except ProgramMissingError:
+            names.append(name)
+    return names
+
+
+if __name__ == "__main__":
+    sys.stdout.write(" ".join(missing()) + "\n")
