@@ -57,32 +57,30 @@ class Ids:
     def __init__(self, reservations: Reservations, *, clock_ms: Callable[[], int] = wall_clock_ms) -> None:
         self._reservations = reservations
         self._clock_ms = clock_ms
-        self._reservation: Reservation | None = None
+        self._held: Reservation | None = None
         self._next_tick = 0
         self._lock = asyncio.Lock()
 
     async def take(self, count: int = 1) -> list[int]:
         """Make `count` ids; raises what the store raises when time must be reserved and cannot be."""
         async with self._lock:
-            reservation = await self._reserve(count)
-            first = max(self._next_tick, self._tick(max(self._clock_ms(), reservation.from_ms)))
+            first = max(self._next_tick, self._tick(self._clock_ms()))
+            if self._held is None or first + count > self._tick(self._held.until_ms):
+                self._held, first = await self._renew(first, count)
             self._next_tick = first + count
-        return [self._compose(tick, reservation.instance) for tick in range(first, first + count)]
+            instance = self._held.instance
+        return [self._compose(tick, instance) for tick in range(first, first + count)]
 
-    async def _reserve(self, count: int) -> Reservation:
-        """A reservation that covers the next `count` ids."""
-        held = self._reservation
-        start = max(self._next_tick, self._tick(self._clock_ms()))
-        if held is not None and self._tick(held.from_ms) <= start + count <= self._tick(held.until_ms):
-            return held
-        last_ms = (start + count) // _PER_MS + EPOCH_MS + 1
-        if held is not None:
-            held = await self._reservations.extend(held, max(last_ms, held.from_ms) + _RESERVE_MS)
-        if held is None:
-            held = await self._reservations.acquire(_RESERVE_MS + count // _PER_MS + 1)
-            self._next_tick = self._tick(held.from_ms)
-        self._reservation = held
-        return held
+    async def _renew(self, first: int, count: int) -> tuple[Reservation, int]:
+        """Reserve time for `count` ids; the tick to start from is another one under a new number."""
+        span_ms = count // _PER_MS + 1 + _RESERVE_MS
+        if self._held is not None:
+            until_ms = first // _PER_MS + EPOCH_MS + span_ms
+            extended = await self._reservations.extend(self._held, until_ms)
+            if extended is not None:
+                return extended, first
+        acquired = await self._reservations.acquire(span_ms)
+        return acquired, self._tick(acquired.from_ms)
 
     @staticmethod
     def _tick(at_ms: int) -> int:

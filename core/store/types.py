@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Dialect, Float, LargeBinary, literal
+from sqlalchemy import ColumnElement, DateTime, Dialect, Float, LargeBinary, literal
 from sqlalchemy import types as sa_types
 from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.ext.compiler import compiles
@@ -57,12 +57,14 @@ class ServerNow(FunctionElement[datetime]):
     type = UtcDateTime()
     inherit_cache = True
 
-    def __init__(self, plus_seconds: float = 0.0) -> None:
-        super().__init__(literal(float(plus_seconds), Float()))
+    def __init__(self, plus_seconds: ColumnElement[Any]) -> None:
+        super().__init__(plus_seconds)
 
 
-def server_now(plus_seconds: float = 0.0) -> ServerNow:
-    """The server's time, `plus_seconds` from now."""
+def server_now(plus_seconds: float | ColumnElement[Any] = 0.0) -> ServerNow:
+    """The server's time, a number (or a column) of seconds from now."""
+    if isinstance(plus_seconds, (int, float)):
+        return ServerNow(literal(float(plus_seconds), Float()))
     return ServerNow(plus_seconds)
 
 

@@ -1,0 +1,93 @@
+"""Many requests, one transaction: those that arrive while a flush is under way share the next one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, Self, TypeVar
+
+from core.errors import IntakeFull
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class GroupCommit(Generic[Item, Result]):
+    """Hands what callers submit to `flush` in groups and gives each its own result back.
+
+    `flush` gets the items of a group in the order of arrival and answers one result or exception
+    for each. When it raises, the group is split and every item is tried alone, so that one bad item
+    never fails its neighbours. An idle group flushes at once: nothing waits for company.
+    """
+
+    def __init__(
+        self,
+        flush: Callable[[Sequence[Item]], Awaitable[Sequence[Result | Exception]]],
+        *,
+        max_group: int,
+        max_pending: int,
+        split_on: tuple[type[Exception], ...],
+    ) -> None:
+        self._flush = flush
+        self._max_group, self._max_pending, self._split_on = max_group, max_pending, split_on
+        self._pending: list[tuple[Item, asyncio.Future[Result]]] = []
+        self._arrived = asyncio.Event()
+        self._closing = False
+        self._runner: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._runner = asyncio.create_task(self._run(), name="group-commit")
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._closing = True
+        self._arrived.set()
+        if self._runner is not None:
+            await self._runner
+
+    @property
+    def depth(self) -> int:
+        """How many items wait for the next flush."""
+        return len(self._pending)
+
+    async def submit(self, item: Item) -> Result:
+        """Commit `item` with its group; raises IntakeFull at the bound, else what `flush` gave for it.
+
+        Cancelling the caller does not undo the commit: the item is whole, or not there at all.
+        """
+        if len(self._pending) >= self._max_pending or self._closing:
+            raise IntakeFull
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._pending.append((item, future))
+        self._arrived.set()
+        return await future
+
+    async def _run(self) -> None:
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._pending:
+                group, self._pending = self._pending[: self._max_group], self._pending[self._max_group :]
+                await self._settle(group)
+            if self._closing:
+                return
+
+    async def _settle(self, group: list[tuple[Item, asyncio.Future[Result]]]) -> None:
+        group = [(item, future) for item, future in group if not future.cancelled()]
+        if not group:
+            return
+        try:
+            results = await self._flush([item for item, _ in group])
+        except Exception as error:
+            if len(group) > 1 and isinstance(error, self._split_on):
+                for single in group:
+                    await self._settle([single])
+                return
+            results = [error] * len(group)
+        for (_, future), result in zip(group, results, strict=True):
+            if future.done():
+                continue
+            if isinstance(result, Exception):
+                future.set_exception(result)
+            else:
+                future.set_result(result)

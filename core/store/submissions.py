@@ -1,0 +1,228 @@
+"""Accepting tasks: keys are honoured and rows of many requests go in with one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from enum import StrEnum
+from functools import partial
+from typing import Self
+
+from sqlalchemy import ColumnElement, insert, tuple_, update
+from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from core.domain.promises import Promises
+from core.domain.recognition import ErrorNote
+from core.domain.task import Task, TaskStatus
+from core.errors import ClientIdReused, DatabaseUnavailable, Fault, IdempotencyKeyReused, MusterError
+from core.ids import Ids
+from core.settings import IntakeSettings
+from core.store.endings import Ledger, end_row, ended, take_spare_ids
+from core.store.engine import Database, now
+from core.store.group_commit import GroupCommit
+from core.store.rows import recognition_to_row, task_to_row
+from core.store.tables import recognition, task
+from core.store.tasks import load_tasks
+
+KEY_LIFE = timedelta(hours=24)
+_TRIES = 5
+_SUPERSEDED = ErrorNote(code="superseded", message="A later task with the same dedup key took its place.")
+
+
+class SubmissionKind(StrEnum):
+    """What came of a submission."""
+
+    CREATED = "created"
+    REPLAYED = "replayed"
+    DEDUPLICATED = "deduplicated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    """The task that the caller gets, how, and the task that made room for it."""
+
+    task: Task
+    kind: SubmissionKind
+    superseded: Task | None = None
+
+
+class Submissions:
+    """Stores new tasks; an async context manager that runs the group commit."""
+
+    def __init__(self, db: Database, ids: Ids, promises: Promises, settings: IntakeSettings) -> None:
+        self._db, self._ids, self._promises = db, ids, promises
+        self._group: GroupCommit[Task, Submitted] = GroupCommit(
+            self._flush,
+            max_group=settings.max_group,
+            max_pending=settings.max_pending,
+            split_on=(IntegrityError, DataError),
+        )
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await self._stack.enter_async_context(self._group)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._stack.aclose()
+
+    @property
+    def depth(self) -> int:
+        """How many submissions wait for their commit."""
+        return self._group.depth
+
+    async def submit(self, new: Task) -> Submitted:
+        """Commit a task whose ids are taken, or find the one that its keys name.
+
+        Raises:
+            IdempotencyKeyReused: the key was used with another body.
+            ClientIdReused: the client id was used with another body.
+            IntakeFull: too many submissions wait.
+            DatabaseUnavailable: nothing is known to be stored; the same key may be sent again.
+        """
+        return await self._group.submit(new)
+
+    async def _flush(self, group: Sequence[Task]) -> list[Submitted | Exception]:
+        results: dict[int, Submitted | Exception] = {}
+        for wave in _waves(group):
+            for new, result in zip(wave, await self._store(wave), strict=True):
+                results[new.id] = result
+        return [results[new.id] for new in group]
+
+    async def _store(self, wave: list[Task]) -> list[Submitted | Exception]:
+        """Store tasks that share no key. One alone tries again when another process was quicker."""
+        for attempt in range(1, _TRIES + 1):
+            spare = await take_spare_ids(self._ids, 2 * len(wave))
+            numbered = wave if attempt == 1 else [await self._renumber(new) for new in wave]
+            try:
+                return await self._db.write(partial(self._insert, numbered, spare))
+            except IntegrityError:
+                if len(wave) > 1:
+                    raise
+        raise DatabaseUnavailable("Too many requests used the same key at once; try again.")
+
+    async def _renumber(self, new: Task) -> Task:
+        task_id, *picture_ids = await self._ids.take(1 + len(new.recognitions))
+        pictures = zip(new.recognitions, picture_ids, strict=True)
+        return replace(
+            new,
+            id=task_id,
+            recognitions=tuple(replace(picture, id=i, task_id=task_id) for picture, i in pictures),
+        )
+
+    async def _insert(
+        self, wave: list[Task], spare: list[int], connection: AsyncConnection
+    ) -> list[Submitted | Exception]:
+        ledger = Ledger(promises=self._promises, at=await now(connection), spare_ids=list(spare))
+        prior = await _load_prior(connection, wave)
+        results: list[Submitted | Exception] = [await _decide(connection, ledger, prior, new) for new in wave]
+        created = [
+            result.task
+            for result in results
+            if isinstance(result, Submitted) and result.kind is SubmissionKind.CREATED
+        ]
+        if created:
+            await connection.execute(insert(task), [_row(new, ledger) for new in created])
+            pictures = [recognition_to_row(picture) for new in created for picture in new.recognitions]
+            await connection.execute(insert(recognition), pictures)
+        for new in created:
+            ledger.note(None, new, "submitted")
+        await ledger.write(connection)
+        return results
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prior:
+    """Tasks that hold a key which a new one brings, by system and key."""
+
+    idempotency: dict[tuple[str, str | None], Task]
+    client: dict[tuple[str, str | None], Task]
+    slot: dict[tuple[str, str | None], Task]
+
+
+def _waves(group: Sequence[Task]) -> list[list[Task]]:
+    """Split a group so that two tasks with the same key go one after the other."""
+    waves: list[tuple[list[Task], set[object]]] = []
+    for new in group:
+        keys = {
+            (new.system_code, kind, key)
+            for kind, key in (("i", new.idempotency_key), ("c", new.client_id), ("d", new.dedup_key))
+            if key is not None
+        }
+        # The last wave with one of its keys, plus one, keeps the order of arrival.
+        place = max((i + 1 for i, (_, taken) in enumerate(waves) if taken & keys), default=0)
+        if place == len(waves):
+            waves.append(([], set()))
+        waves[place][0].append(new)
+        waves[place][1].update(keys)
+    return [members for members, _ in waves]
+
+
+async def _load_prior(connection: AsyncConnection, wave: list[Task]) -> _Prior:
+    columns = (task.c.idempotency_key, task.c.client_id, task.c.dedup_slot)
+    names = ("idempotency_key", "client_id", "dedup_key")
+    found: list[dict[tuple[str, str | None], Task]] = []
+    for column, name in zip(columns, names, strict=True):
+        keys = [(new.system_code, getattr(new, name)) for new in wave if getattr(new, name) is not None]
+        holders = await _holders(connection, column, keys) if keys else []
+        found.append({(held.system_code, getattr(held, name)): held for held in holders})
+    return _Prior(idempotency=found[0], client=found[1], slot=found[2])
+
+
+async def _holders(
+    connection: AsyncConnection, column: ColumnElement[str | None], keys: list[tuple[str, str]]
+) -> list[Task]:
+    return await load_tasks(connection, tuple_(task.c.system_code, column).in_(keys))
+
+
+async def _decide(
+    connection: AsyncConnection, ledger: Ledger, prior: _Prior, new: Task
+) -> Submitted | MusterError:
+    """Say what a submission comes to, and make room for it when it replaces another."""
+    owner = new.system_code
+    if (held := prior.idempotency.get((owner, new.idempotency_key))) is not None:
+        if held.created_at is None or held.created_at + KEY_LIFE > ledger.at:
+            same = held.request_sha256 == new.request_sha256
+            return Submitted(task=held, kind=SubmissionKind.REPLAYED) if same else _key_reused()
+        await connection.execute(update(task).where(task.c.id == held.id).values(idempotency_key=None))
+    if (held := prior.client.get((owner, new.client_id))) is not None:
+        same = held.request_sha256 == new.request_sha256
+        return Submitted(task=held, kind=SubmissionKind.REPLAYED) if same else ClientIdReused()
+    superseded = None
+    if (held := prior.slot.get((owner, new.dedup_key))) is not None:
+        if new.dedup_mode == "keep_first":
+            return Submitted(task=held, kind=SubmissionKind.DEDUPLICATED)
+        superseded = await _supersede(connection, ledger, held)
+    accepted = replace(
+        new,
+        created_at=ledger.at,
+        updated_at=ledger.at,
+        queue_expires_at=ledger.at + timedelta(seconds=new.queue_ttl_seconds),
+    )
+    return Submitted(task=accepted, kind=SubmissionKind.CREATED, superseded=superseded)
+
+
+async def _supersede(connection: AsyncConnection, ledger: Ledger, held: Task) -> Task | None:
+    """Cancel the waiting task; None when it has started meanwhile (its slot is free then)."""
+    after = ended(held, TaskStatus.CANCELLED, _SUPERSEDED, ledger.at)
+    waiting = (task.c.status == TaskStatus.PENDING, task.c.started_at.is_(None))
+    if not await end_row(connection, after, ledger.at, *waiting):
+        return None
+    ledger.end(held.status, after, "superseded")
+    return after
+
+
+def _key_reused() -> IdempotencyKeyReused:
+    detail = "This Idempotency-Key came with another body within 24 hours; use a new key for a new request."
+    return IdempotencyKeyReused([Fault(pointer="", detail=detail, code=IdempotencyKeyReused.code)])
+
+
+def _row(new: Task, ledger: Ledger) -> dict[str, object]:
+    keyed = new.idempotency_key is not None
+    return task_to_row(new) | {
+        "dedup_slot": new.dedup_key,
+        "idempotency_expires_at": ledger.at + KEY_LIFE if keyed else None,
+    }
