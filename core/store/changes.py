@@ -121,7 +121,12 @@ async def _retry(
         .values(status=RecognitionStatus.PENDING, started_at=None, completed_at=None, **NO_ERROR)
     )
     after = await _load(connection, task_id, system_code)
-    row = {"id": spare[-1], "task_id": task_id, "at": after.updated_at, "attempt": after.attempt}
+    row: dict[str, object] = {
+        "id": spare[-1],
+        "task_id": task_id,
+        "at": after.updated_at,
+        "attempt": after.attempt,
+    }
     row |= {"from_status": before.status, "to_status": after.status, "why": "retried by its owner"}
     await connection.execute(task_event.insert(), [row])
     return after
