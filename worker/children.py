@@ -1,0 +1,223 @@
+"""Child processes and the slots they live in.
+
+A slot is a place for one child. A child that takes too long, dies, or has done its share of
+pictures is killed, and another is started in its slot at once, before anybody asks for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+
+from core.catalogue import ModelSpec
+from core.errors import RecogniserCrashed
+from worker.jobs import PREFIX, ChildSetup, Header, PictureJob, job_header, lengths, pack
+
+ANSWERS_NONSENSE = (ConnectionError, asyncio.IncompleteReadError, ValueError, KeyError, TypeError)
+"""What comes of a child that died, or whose answer makes no sense."""
+
+_STREAM_BYTES = 1_048_576
+_ALLOCATOR = {
+    # Pictures of a few megabytes stay on the heap and are not given back after each one (11 -> 6 ms).
+    "MALLOC_MMAP_THRESHOLD_": "33554432",
+    "MALLOC_TRIM_THRESHOLD_": "268435456",
+    "MALLOC_ARENA_MAX": "2",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComputeSettings:
+    """How many children there are and what each may use."""
+
+    children: int = 2
+    threads_per_child: int = 1
+    memory_bytes: int = 2_000_000_000
+    recycle_after: int = 1000
+    open_files: int = 64
+    start_timeout_seconds: float = 30.0
+    """Time to start a child and load the models wanted from the start."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What a plug-in needs in its environment; children inherit nothing else, least of all secrets."""
+
+
+class Child:
+    """One started process and its pipes."""
+
+    def __init__(self, process: asyncio.subprocess.Process, settings: ComputeSettings) -> None:
+        self._process = process
+        self._settings = settings
+        self.jobs = 0
+        self.failed: dict[str, str] = {}
+        """Models that could not be loaded at the start, and why."""
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process has not been seen to end."""
+        return self._process.returncode is None
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    async def introduce(self, models: tuple[ModelSpec, ...]) -> None:
+        """Tell a new process its limits and wait until it has loaded its models."""
+        setup = ChildSetup(
+            parent_pid=os.getpid(),
+            memory_bytes=self._settings.memory_bytes,
+            open_files=self._settings.open_files,
+            threads=self._settings.threads_per_child,
+            models=models,
+        )
+        await self._send(asdict(setup))
+        header, _ = await self._receive()
+        self.failed = {str(name): str(reason) for name, reason in header["failed"].items()}
+
+    async def ask(self, job: PictureJob, timeout_seconds: float) -> tuple[Header, bytes]:
+        """Send a job and wait for the answer; the caller keeps the time limit."""
+        self.jobs += 1
+        await self._send(job_header(job, timeout_seconds * self._settings.threads_per_child), job.content)
+        return await self._receive()
+
+    def kill(self) -> None:
+        """End the process and whatever it started, at once."""
+        if self.is_alive:
+            # It leads a session of its own, so its group is itself and its descendants.
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    async def gone(self) -> None:
+        """Wait until the process has ended and was collected."""
+        await self._process.wait()
+
+    async def _send(self, header: Header, blob: bytes = b"") -> None:
+        pipe = self._process.stdin
+        if pipe is None:
+            raise BrokenPipeError
+        pipe.writelines((pack(header, blob), blob))
+        await pipe.drain()
+
+    async def _receive(self) -> tuple[Header, bytes]:
+        pipe = self._process.stdout
+        if pipe is None:
+            raise BrokenPipeError
+        header_bytes, blob_bytes = lengths(await pipe.readexactly(PREFIX.size))
+        header = json.loads(await pipe.readexactly(header_bytes))
+        if not isinstance(header, dict):
+            raise TypeError("the header is not an object")
+        return header, await pipe.readexactly(blob_bytes)
+
+
+async def start_child(settings: ComputeSettings, models: tuple[ModelSpec, ...]) -> Child:
+    """Start a process and wait until it is ready.
+
+    Raises:
+        RecogniserCrashed: It could not be started, died on the way or took too long.
+    """
+    child: Child | None = None
+    started = False
+    try:
+        async with asyncio.timeout(settings.start_timeout_seconds):
+            child = Child(await _spawn(settings), settings)
+            await child.introduce(models)
+        started = True
+    except (TimeoutError, OSError, *ANSWERS_NONSENSE) as error:
+        raise RecogniserCrashed("The recogniser's process could not be started.") from error
+    finally:
+        if child is not None and not started:
+            child.kill()
+    return child
+
+
+async def _spawn(settings: ComputeSettings) -> asyncio.subprocess.Process:
+    threads = str(settings.threads_per_child)
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "worker.child"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        limit=_STREAM_BYTES,
+        start_new_session=True,
+        env={
+            "PYTHONPATH": os.pathsep.join(folder for folder in sys.path if folder),
+            "OMP_NUM_THREADS": threads,
+            "OPENBLAS_NUM_THREADS": threads,
+            **_ALLOCATOR,
+            **settings.environment,
+        },
+    )
+
+
+class Slot:
+    """A place for one child, refilled in the background; opened and closed by Compute."""
+
+    def __init__(self, settings: ComputeSettings, models: tuple[ModelSpec, ...]) -> None:
+        self._settings = settings
+        self._models = models
+        self._group: asyncio.TaskGroup | None = None
+        self._filling: asyncio.Task[Child | RecogniserCrashed] | None = None
+
+    def open(self, group: asyncio.TaskGroup) -> None:
+        """Start the first child; `group` runs the starts."""
+        self._group = group
+        self._fill(None)
+
+    def close(self) -> None:
+        """Kill the child and start no other."""
+        group, self._group = self._group, None
+        filling = self._filling
+        if group is None or filling is None:
+            return
+        child = _result(filling)
+        if child is None:
+            filling.cancel()
+        elif isinstance(child, Child):
+            child.kill()
+            group.create_task(child.gone())
+
+    async def child(self) -> Child:
+        """The living child of this slot, once it is ready; raises RecogniserCrashed when none starts."""
+        if self._filling is not None:
+            present = _result(self._filling)
+            if isinstance(present, Child) and present.is_alive:
+                return present
+            if present is not None:
+                self._fill(present)
+        if self._filling is None or self._group is None:
+            raise RecogniserCrashed("The recognisers are being shut down.")
+        # Shielded: a caller that is cancelled must not stop a start that the next one needs.
+        filled = await asyncio.shield(self._filling)
+        if isinstance(filled, RecogniserCrashed):
+            raise filled
+        return filled
+
+    def done(self, child: Child, fit: bool) -> None:
+        """Take a child back after a job; replace it when it is not fit or has done its share."""
+        if not fit or child.jobs >= self._settings.recycle_after:
+            child.kill()
+            self._fill(child)
+
+    def _fill(self, previous: Child | RecogniserCrashed | None) -> None:
+        if self._group is not None:
+            self._filling = self._group.create_task(self._start_after(previous))
+
+    async def _start_after(self, previous: Child | RecogniserCrashed | None) -> Child | RecogniserCrashed:
+        """Start a child when the one before it is gone; a failure is kept for whoever asks."""
+        if isinstance(previous, Child):
+            await previous.gone()
+        try:
+            return await start_child(self._settings, self._models)
+        except RecogniserCrashed as error:
+            return error
+
+
+def _result(
+    task: asyncio.Task[Child | RecogniserCrashed],
+) -> Child | RecogniserCrashed | None:
+    """What a start came to; None while it is under way or was cancelled."""
+    return task.result() if task.done() and not task.cancelled() else None
