@@ -13,6 +13,7 @@ from math import ceil, hypot
 
 from PIL import Image, ImageDraw, ImageFont
 
+from core.domain.areas import foot_point
 from core.domain.recognition import FoundObject, Point, Polygon
 from worker.decode import Picture
 
@@ -50,6 +51,8 @@ def annotate(picture: Picture, objects: Sequence[FoundObject], areas: Sequence[P
     counts = [bool(found.areas) or not areas for found in objects]
     for box, counted in zip(reversed(boxes), reversed(counts), strict=True):
         canvas.box(box, counted)
+        if areas:
+            canvas.foot(foot_point(box), counted)
     for index, area in enumerate(scaled_areas):
         left, top = min(area, key=lambda corner: (corner[1], corner[0]))
         canvas.plate((left, top), f"AREA {index}", _AREA, above=False)
@@ -102,6 +105,15 @@ class _Canvas:
             for dash in _dashes(start, end, self._line * 5):
                 self._draw.line(dash, fill=(*_INK, _EDGE_OPACITY), width=rim)
                 self._draw.line(dash, fill=_OUTSIDE, width=self._line)
+
+    def foot(self, point: Point, counted: bool) -> None:
+        """A dot where the object stands: what decides which area it is in."""
+        (x, y), radius = point, self._line * 2.0
+        self._draw.ellipse(
+            (x - radius, y - radius, x + radius, y + radius),
+            fill=_COUNTED if counted else _OUTSIDE,
+            outline=_INK,
+        )
 
     def plate(self, corner: Point, text: str, colour: Colour, *, above: bool) -> None:
         """Text on a coloured plate at a corner, above or below it, kept inside the picture."""

@@ -12,7 +12,7 @@
     │   ├── TaskIsFinal, TaskNotFinal
     │   └── RateLimited, QueueFullForSystem
     ├── Unavailable              ours to mend; the caller tries again
-    │   └── IntakeFull, DatabaseUnavailable, QueueUnavailable, StalePlan
+    │   └── IntakeFull, DatabaseUnavailable, QueueUnavailable, MediaUnavailable, StalePlan
     ├── PictureError             one picture failed; its code is shown to the caller
     │   ├── FetchError
     │   │   └── FetchTimeout, FetchFailed, FetchStatus, BlockedAddress, PictureTooLarge
@@ -83,6 +83,7 @@ from core.errors.picture import (
 from core.errors.unavailable import (
     DatabaseUnavailable,
     IntakeFull,
+    MediaUnavailable,
     QueueUnavailable,
     StalePlan,
     Unavailable,
@@ -115,6 +116,7 @@ __all__ = [
     "InvalidUrl",
     "LeaseLost",
     "MalformedJson",
+    "MediaUnavailable",
     "MusterError",
     "NotAnImage",
     "NotFound",

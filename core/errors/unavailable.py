@@ -32,6 +32,12 @@ class QueueUnavailable(Unavailable):
     code = "queue_unavailable"
 
 
+class MediaUnavailable(Unavailable):
+    """Pictures cannot be stored or read right now."""
+
+    code = "media_unavailable"
+
+
 class StalePlan(Unavailable):
     """Another rebuild of the queue has begun; this one stops."""
 
