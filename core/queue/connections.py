@@ -1,0 +1,102 @@
+"""The way to Redis or Valkey: pools, time limits, retries. Only this file knows forms of URLs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+from redis.exceptions import RedisError
+from redis.maint_notifications import MaintNotificationsConfig
+
+from core.errors import QueueUnavailable, SettingsError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisSettings:
+    """How to reach the server and how long to wait for it."""
+
+    url: str = field(repr=False)
+    """redis://, rediss:// or unix://; may hold a password."""
+    client_name: str = "muster"
+    pool_size: int = 32
+    pool_timeout_seconds: float = 2.0
+    connect_timeout_seconds: float = 2.0
+    timeout_seconds: float = 2.0
+    """For one command, one try."""
+    total_seconds: float = 6.0
+    """For one command with all its retries."""
+    block_seconds: float = 5.0
+    """The longest wait for a wake token."""
+    health_check_seconds: float = 15.0
+    """A connection idle this long is tried before use."""
+    retries: int = 3
+    backoff_base_seconds: float = 0.01
+    backoff_cap_seconds: float = 0.5
+
+
+class RedisConnections:
+    """Two clients of one server.
+
+    `retrying` repeats what failed and is for idempotent calls. `once` never does: a claim whose
+    reply was lost would lease twice. Its socket also outlasts the longest blocking wait.
+    """
+
+    def __init__(self, settings: RedisSettings) -> None:
+        self.settings = settings
+        backoff = ExponentialWithJitterBackoff(
+            base=settings.backoff_base_seconds, cap=settings.backoff_cap_seconds
+        )
+        self.retrying = self._client("retrying", settings.timeout_seconds, Retry(backoff, settings.retries))
+        self.once = self._client(
+            "once", settings.block_seconds + settings.timeout_seconds, Retry(NoBackoff(), 0)
+        )
+
+    def _client(self, kind: str, socket_timeout_seconds: float, retry: Retry) -> Redis:
+        options: dict[str, Any] = {
+            "max_connections": self.settings.pool_size,
+            "timeout": self.settings.pool_timeout_seconds,
+            "socket_timeout": socket_timeout_seconds,
+            "socket_connect_timeout": self.settings.connect_timeout_seconds,
+            "health_check_interval": self.settings.health_check_seconds,
+            "client_name": f"{self.settings.client_name}-{kind}",
+            "retry": retry,
+            "decode_responses": True,
+            "protocol": 2,
+            "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+        }
+        scheme = urlsplit(self.settings.url).scheme
+        if scheme in ("redis", "rediss"):
+            options["socket_keepalive"] = True
+        elif scheme != "unix":
+            raise SettingsError("the url of Redis begins with redis://, rediss:// or unix://")
+        return Redis.from_pool(BlockingConnectionPool.from_url(self.settings.url, **options))
+
+    @asynccontextmanager
+    async def guarded(self, total_seconds: float | None = None) -> AsyncIterator[None]:
+        """Limit the time of what is done inside, and turn every failure of Redis into QueueUnavailable.
+
+        So no other room knows redis-py.
+        """
+        try:
+            async with asyncio.timeout(total_seconds or self.settings.total_seconds):
+                yield
+        except (RedisError, OSError) as error:
+            raise QueueUnavailable(f"Redis cannot be used: {type(error).__name__}") from error
+
+    async def ping(self) -> None:
+        """Raise QueueUnavailable unless the server answers."""
+        async with self.guarded():
+            await self.retrying.ping()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        async with self.guarded():
+            await self.retrying.aclose()
+            await self.once.aclose()
