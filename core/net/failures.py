@@ -68,7 +68,7 @@ def _blocked_message(refused: SSRFGuardError) -> str:
 
 def _failed_message(failed: BaseException, peer: str) -> str:
     if _has_cause(failed, socket.gaierror):
-        return f"The name of the {peer} is not known."
+        return f"The name of the {peer} could not be looked up."
     if _has_cause(failed, ssl.SSLError):
         return f"The {peer} could not prove its identity (TLS)."
     if isinstance(failed, httpx.ConnectError):

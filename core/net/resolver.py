@@ -50,6 +50,11 @@ class SystemResolver:
     hosts_path: Path = field(default=Path("/etc/hosts"))
     resolv_path: Path = field(default=Path("/etc/resolv.conf"))
 
+    @property
+    def _attempt_seconds(self) -> float:
+        """How long one server may take for one question; several fit into the whole time."""
+        return max(self.timeout_seconds / 4, 0.01)
+
     def __call__(self, host: str, port: int = 0, *asked: int) -> Iterable[ResolverAnswer]:
         """Answer with every address of a name; of family, type, protocol and flags only a flag counts.
 
@@ -80,8 +85,9 @@ class SystemResolver:
             try:
                 return self._ask(servers, name, port, deadline)
             except socket.gaierror as failed:
-                if time.monotonic() >= deadline:
-                    raise NameTimeout(socket.EAI_AGAIN, "the time for the look-up is over") from failed
+                was_silent = time.monotonic() >= deadline - self.timeout_seconds + self._attempt_seconds
+                if failed.errno == socket.EAI_AGAIN and was_silent:
+                    raise NameTimeout(socket.EAI_AGAIN, "the name servers stayed silent") from failed
                 if failed.errno != socket.EAI_NONAME:
                     raise
                 missing = failed
@@ -93,7 +99,7 @@ class SystemResolver:
             nameservers=servers.addresses,
             nameserver_port=servers.port,
             timeout=left_seconds,
-            attempt_timeout=max(self.timeout_seconds / 4, 0.01),
+            attempt_timeout=self._attempt_seconds,
             # One try each when there is a second server: both families must fit into the time.
             attempts=3 if len(servers.addresses) == 1 else 1,
             families=(socket.AF_INET, socket.AF_INET6),
