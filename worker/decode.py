@@ -29,6 +29,8 @@ MAX_PIXELS = 40_000_000
 MAX_SIDE = 16_384
 CHANNELS = 3
 
+_TOO_MANY = f"The picture is too large: at most {MAX_PIXELS // 10**6} megapixels and {MAX_SIDE} a side."
+
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
 _BMP_HEADER_BYTES = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
 _ORIENTATION_TAG = 0x0112
@@ -121,7 +123,7 @@ def _open(content: bytes) -> Iterator[Image.Image]:
         try:
             image = Image.open(BytesIO(content), formats=FORMATS)
         except Image.DecompressionBombError as error:
-            raise TooManyPixels from error
+            raise TooManyPixels(_TOO_MANY) from error
         except _DAMAGE as error:
             raise DecodeFailed from error
         with image:
@@ -130,10 +132,7 @@ def _open(content: bytes) -> Iterator[Image.Image]:
 
 def _check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
-        raise TooManyPixels(
-            f"The picture has {width} x {height} pixels; at most {MAX_PIXELS // 1_000_000} megapixels "
-            f"and {MAX_SIDE} a side are allowed."
-        )
+        raise TooManyPixels(_TOO_MANY)
 
 
 def _webp_size(content: bytes) -> tuple[int, int]:
