@@ -30,21 +30,29 @@ packages() {
     done
 }
 
+apt() {
+    DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 "$@" </dev/null
+}
+
 install_by_apt() {
-    local no_cluster=/etc/postgresql-common/createcluster.d/muster-tests.conf
-    trap "rm -f $no_cluster" EXIT
+    local no_cluster=/etc/postgresql-common/createcluster.d/muster-tests.conf log
+    log="$(mktemp)"
+    # shellcheck disable=SC2064  # the names are wanted as they are now
+    trap "rm -f '$no_cluster' '$log'" EXIT
     mkdir -p "${no_cluster%/*}"
     echo 'create_main_cluster = false' >"$no_cluster"
     say "Installing by apt: $* …"
-    apt-get update -qq -o Acquire::Retries=3 </dev/null &&
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-remove --no-install-recommends \
-            -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 "$@" </dev/null >&2
+    if ! { apt update && apt install -y --no-remove --no-install-recommends "$@"; } >"$log" 2>&1; then
+        tail -n 20 "$log" >&2
+        return 1
+    fi
 }
 
-read -r -a missing <<<"$(find_missing)"
-if [ "${#missing[@]}" -eq 0 ]; then exit 0; fi
+names="$(find_missing)"
+if [ -z "$names" ]; then exit 0; fi
+read -r -a missing <<<"$names"
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then explain "${missing[@]}"; fi
 read -r -a wanted <<<"$(packages "${missing[@]}" | tr '\n' ' ')"
 install_by_apt "${wanted[@]}" || explain "${missing[@]}"
-read -r -a missing <<<"$(find_missing)"
-if [ "${#missing[@]}" -ne 0 ]; then explain "${missing[@]}"; fi
+names="$(find_missing)"
+if [ -n "$names" ]; then explain "$names"; fi

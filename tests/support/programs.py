@@ -35,15 +35,12 @@ class Programs:
     version: str
 
 
-def _version(program: Path, pattern: str) -> str | None:
+def _version(program: Path, *options: str, pattern: str) -> str | None:
     """Ask a program for its version; None when it is another program of the same name."""
+    command: list[str | Path] = [program, *options, "--version"]
     try:
         answer = subprocess.run(
-            [program, "--version"],
-            capture_output=True,
-            text=True,
-            timeout=_VERSION_LIMIT_SECONDS,
-            check=False,
+            command, capture_output=True, text=True, timeout=_VERSION_LIMIT_SECONDS, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
@@ -55,7 +52,7 @@ def find_mariadb() -> Programs:
     """Find MariaDB's programs; raises ProgramMissingError."""
     path = os.pathsep.join((os.environ.get("PATH", ""), *_MARIADB_FOLDERS))
     server, set_up = shutil.which("mariadbd", path=path), shutil.which("mariadb-install-db", path=path)
-    version = _version(Path(server), r"([\d.]+)-MariaDB") if server else None
+    version = _version(Path(server), "--no-defaults", pattern=r"([\d.]+)-MariaDB") if server else None
     if server and set_up and version:
         return Programs(server=Path(server), set_up=Path(set_up), version=version)
     raise ProgramMissingError("MariaDB (mariadbd, mariadb-install-db) is not installed")
@@ -73,7 +70,7 @@ def find_postgresql() -> Programs:
         server, set_up = folder / "postgres", folder / "initdb"
         if not (server.is_file() and set_up.is_file()):
             continue
-        if version := _version(server, r"\(PostgreSQL\) (\d+)"):
+        if version := _version(server, pattern=r"\(PostgreSQL\) (\d+)"):
             return Programs(server=server, set_up=set_up, version=version)
     raise ProgramMissingError("PostgreSQL (postgres, initdb) is not installed")
 
