@@ -7,6 +7,7 @@ been allowed for everybody who shares the instance.
 from __future__ import annotations
 
 import asyncio
+import functools
 import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -203,6 +204,7 @@ def _picture(content: bytes, *, redirects: int) -> FetchedPicture:
     return FetchedPicture(content=content, format=kind, redirects=redirects)
 
 
+@functools.cache
 def _default_tls() -> ssl.SSLContext:
     context = httpx.create_ssl_context(trust_env=False)
     context.load_default_certs()

@@ -6,6 +6,7 @@ An httpx pool slows down with every request in flight, so there are several with
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,6 +17,9 @@ from ssrfguard import Policy, Resolver
 from ssrfguard.httpx import AsyncSafeTransport
 
 KEEPALIVE_SECONDS = 15.0
+
+# Its debug records carry every response header, so a Location with its query.
+logging.getLogger("httpcore").setLevel(logging.WARNING)
 
 
 @dataclass(slots=True)

@@ -30,6 +30,8 @@ class LoopbackServer:
         self.accepted = 0
         self.most_at_once = 0
         self._at_once = 0
+        self._is_closing = False
+        self._came = asyncio.Condition()
         self._tls = tls
         self._server: asyncio.Server | None = None
         self._open: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
@@ -44,6 +46,7 @@ class LoopbackServer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._is_closing = True
         if self._server is not None:
             self._server.close()
         for writer in self._open.values():
@@ -69,6 +72,11 @@ class LoopbackServer:
         self.answers[path] = behaviour
         return self.url(path)
 
+    async def wait_for_requests(self, count: int, *, limit_seconds: float = 10) -> None:
+        """Wait until so many requests have come."""
+        async with asyncio.timeout(limit_seconds), self._came:
+            await self._came.wait_for(lambda: len(self.requests) >= count)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
         task = asyncio.current_task()
@@ -77,6 +85,9 @@ class LoopbackServer:
         try:
             with suppress(ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
                 await self._converse(Wire(reader, writer))
+        except asyncio.CancelledError:
+            if not self._is_closing:  # a cancelled connection task makes asyncio.streams log an error
+                raise
         finally:
             del self._open[task]
             writer.close()
@@ -84,7 +95,9 @@ class LoopbackServer:
     async def _converse(self, wire: Wire) -> None:
         while not wire.writer.is_closing():
             request = await read_request(wire.reader)
-            self.requests.append(request)
+            async with self._came:
+                self.requests.append(request)
+                self._came.notify_all()
             self._at_once += 1
             self.most_at_once = max(self.most_at_once, self._at_once)
             try:
@@ -110,8 +123,13 @@ async def read_request(reader: asyncio.StreamReader) -> SeenRequest:
 class ImageServer(LoopbackServer):
     """Serves pictures: `serve(path, behaviour)`, or `add(path, content)` for a plain one."""
 
+    def __init__(self, host: str = "127.0.0.1", port: int = 0, *, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(host, port, tls=tls)
+        self.contents: dict[str, bytes] = {}
+
     def add(self, path: str, content: bytes, content_type: str = "image/jpeg") -> str:
         """Serve these bytes; gives their url."""
+        self.contents[path] = content
         return self.serve(path, reply(200, content, ("Content-Type", content_type)))
 
 
@@ -145,14 +163,13 @@ class CallbackReceiver(LoopbackServer):
         self.secrets = list(secrets)
         self.received: list[ReceivedCallback] = []
         self.replies: deque[Behaviour] = deque()
-        self._arrived = asyncio.Condition()
 
     async def answer(self, request: SeenRequest, wire: Wire) -> None:
         """Record, verify, then reply."""
         callback = self._read(request)
-        async with self._arrived:
+        async with self._came:
             self.received.append(callback)
-            self._arrived.notify_all()
+            self._came.notify_all()
         refused = reply(401) if self.secrets and not callback.is_verified else None
         told = self.replies.popleft() if self.replies and refused is None else reply(204)
         await (refused or told)(request, wire)
@@ -175,8 +192,8 @@ class CallbackReceiver(LoopbackServer):
         def has_come() -> bool:
             return sum(type_ in (None, each.type) for each in self.received) >= count
 
-        async with asyncio.timeout(limit_seconds), self._arrived:
-            await self._arrived.wait_for(has_come)
+        async with asyncio.timeout(limit_seconds), self._came:
+            await self._came.wait_for(has_come)
 
     def duplicates(self) -> dict[str, int]:
         """Give the ids that came more than once, with their number."""
