@@ -14,7 +14,7 @@ from ipaddress import IPv4Address, ip_address
 from urllib.parse import SplitResult, urlsplit
 
 import httpx
-from ssrfguard import SSRFGuardError
+from ssrfguard import BlockedAddressError, SSRFGuardError
 
 from core.errors import BlockedAddress, InvalidUrl
 from core.net.addresses import AddressRules, GuardedPolicy, IpAddress, Refusal
@@ -85,7 +85,9 @@ class UrlRules:
         policy = self.loopback_policy if only_loopback else self.policy
         try:
             policy.check_url(str(parsed))
-        except SSRFGuardError:
+        except SSRFGuardError as refused:
+            if isinstance(refused.__cause__, BlockedAddressError):  # the host's own address
+                raise BlockedAddress(BLOCKED_MESSAGES[Refusal.SPECIAL]) from None
             raise InvalidUrl("The url's host is not a host name or address.") from None
         name = host.rstrip(".").lower()
         return CheckedUrl(url=parsed, host=name, port=port, only_loopback=only_loopback)

@@ -149,4 +149,6 @@ async def test_an_own_address_in_an_allowed_network_is_refused_unless_named_alon
         assert not AddressRules.of((every,), allow_loopback=True).refuses_as_own(ip_address(address))
         async with GuardedClient(NetSettings(allow_networks=(every,))) as client:
             with pytest.raises(BlockedAddress):
+                client.check_url(f"http://{in_url(address)}/a.jpg")
+            with pytest.raises(BlockedAddress):
                 await client.fetch_picture(f"http://{in_url(address)}/a.jpg")
