@@ -193,6 +193,7 @@ def _put_back(mine: Task, end: PutBack, at: datetime) -> Task:
         status=TaskStatus.PENDING,
         failures=mine.failures + end.is_failure,
         next_attempt_at=at + timedelta(seconds=end.delay_seconds) if end.delay_seconds > 0 else None,
+        updated_at=at,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -11,21 +11,13 @@ from sqlalchemy import ColumnElement, and_, exists, insert, or_, select, tuple_,
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.domain.delivery import Delivery, DeliveryStatus, DeliveryTry
+from core.domain.retry import TryOutcome
 from core.domain.routing import Member
 from core.store.engine import Database, now
 from core.store.rows import row_to_delivery
 from core.store.tables import delivery, delivery_attempt, worker
 from core.store.types import server_now
 from core.store.upkeep import DEADLINE_GRACE_SECONDS
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TryOutcome:
-    """What a try leads to: a new status, after a wait when it is pending again."""
-
-    status: DeliveryStatus
-    delay_seconds: float = 0.0
-    error_code: str | None = None
 
 
 async def start_deliveries(

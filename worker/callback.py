@@ -1,0 +1,78 @@
+"""One signed POST (Standard Webhooks 1.0.0), and what came of it as a value."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from time import perf_counter
+
+from standardwebhooks import Webhook
+
+from core.domain.delivery import Delivery, DeliveryTry
+from core.domain.retry import TryOutcome, after_failure, after_reply
+from core.errors import DeliveryError
+from core.net import GuardedClient
+
+
+def signatures(secrets: Sequence[bytes], webhook_id: str, at: datetime, body: bytes) -> str:
+    """The `webhook-signature` header: one signature per secret, separated by spaces."""
+    return " ".join(
+        Webhook(base64.b64encode(secret).decode()).sign(webhook_id, at, body.decode()) for secret in secrets
+    )
+
+
+def webhook_headers(sent: Delivery, secrets: Sequence[bytes], at: datetime) -> dict[str, str]:
+    """The headers of one try; `webhook-id` is the same on every try, the time is this try's."""
+    # The package signs `at.timestamp()` but formats other time zones wrongly, so `at` must be UTC.
+    at = at.astimezone(UTC)
+    return {
+        "content-type": "application/json",
+        "webhook-id": str(sent.id),
+        "webhook-timestamp": str(int(at.timestamp())),
+        "webhook-signature": signatures(secrets, str(sent.id), at, sent.body),
+    }
+
+
+class Caller:
+    """Sends deliveries."""
+
+    def __init__(
+        self,
+        client: GuardedClient,
+        schedule_seconds: tuple[float, ...],
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._client, self._schedule_seconds, self._clock = client, schedule_seconds, clock
+
+    async def call(self, sent: Delivery, secrets: Sequence[bytes]) -> tuple[DeliveryTry, TryOutcome]:
+        """POST once; every ending is a value."""
+        headers = webhook_headers(sent, secrets, self._clock())
+        begun = perf_counter()
+        try:
+            reply = await self._client.post(sent.url, sent.body, headers)
+        except DeliveryError as error:
+            duration_ms = (perf_counter() - begun) * 1000
+            outcome = after_failure(
+                error.code,
+                tries_before=sent.tries,
+                schedule_seconds=self._schedule_seconds,
+                is_final=not error.retryable,
+            )
+            return DeliveryTry(status_code=None, duration_ms=duration_ms, error_code=error.code), outcome
+        outcome = after_reply(
+            reply.status,
+            reply.body,
+            tries_before=sent.tries,
+            schedule_seconds=self._schedule_seconds,
+            retry_after_seconds=reply.retry_after_seconds,
+        )
+        made = DeliveryTry(
+            status_code=reply.status,
+            duration_ms=reply.duration_ms,
+            error_code=outcome.error_code,
+            retry_after_seconds=reply.retry_after_seconds,
+            reply=reply.body[:1024],
+        )
+        return made, outcome

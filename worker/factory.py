@@ -1,0 +1,192 @@
+"""Puts a worker together from the settings."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from core.domain.routing import QueueName
+from core.foundation import Foundation, net_settings
+from core.net import GuardedClient
+from core.queue.events import Events
+from core.settings import Settings
+from core.store.recorder import Recorder
+from core.store.starts import Starter
+from worker.attempt import Holdings
+from worker.breakers import Breakers
+from worker.callback import Caller
+from worker.compute import Compute, ComputeSettings
+from worker.execution import Execution
+from worker.fetch import PictureSource
+from worker.identity import Identity
+from worker.loop import Loop
+from worker.loops.deliverer import Deliverer, DelivererSettings
+from worker.loops.extender import Extender
+from worker.loops.leaser import Leaser
+from worker.loops.pruner import Pruner, PrunerSettings
+from worker.loops.reaper import Reaper, ReaperSettings
+from worker.loops.reconciler import Reconciler
+from worker.loops.scheduler import Scheduler
+from worker.loops.solo import Solo
+from worker.pictures import PictureSettings, PictureWork
+from worker.runner import Parts, Runner
+from worker.slots import Slots
+
+_PRUNE_SECONDS = 60.0
+_LIMITS_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bench:
+    """What the loops share."""
+
+    settings: Settings
+    base: Foundation
+    identity: Identity
+    holdings: Holdings
+    recorder: Recorder
+    group: asyncio.TaskGroup
+    events: Events
+
+
+@asynccontextmanager
+async def open_worker(settings: Settings, group: asyncio.TaskGroup) -> AsyncIterator[Runner]:
+    """Open everything a worker needs and close it again; raises SettingsError."""
+    async with AsyncExitStack() as stack:
+        base = await stack.enter_async_context(Foundation.open(settings))
+        compute = await stack.enter_async_context(Compute(_compute_settings(settings), base.default_models()))
+        client = await stack.enter_async_context(GuardedClient(net_settings(settings)))
+        recorder = await stack.enter_async_context(Recorder(base.db, base.ids, base.promises))
+        bench = _Bench(
+            settings=settings,
+            base=base,
+            identity=Identity(
+                models=base.catalogue.names,
+                slots=settings.worker.slots,
+                lease_seconds=settings.queue.lease_seconds,
+            ),
+            holdings=Holdings(),
+            recorder=recorder,
+            group=group,
+            events=base.events,
+        )
+        await compute.ready()
+        yield Runner(_parts(bench, compute, client), drain_seconds=settings.worker.drain_seconds)
+
+
+def _parts(bench: _Bench, compute: Compute, client: GuardedClient) -> Parts:
+    base, settings, identity = bench.base, bench.settings, bench.identity
+    leaser = _leaser(bench, compute, client)
+    deliverer = _deliverer(bench, client)
+    gates = (leaser.slots, deliverer.slots)
+    solo = Solo(base.plan, leaser, base.inspector(QueueName.SOLO), gates, identity)
+    extender = Extender(base.db, base.plan, bench.recorder, bench.holdings, identity)
+    reaper = Reaper(
+        base.db,
+        base.ids,
+        base.promises,
+        base.plan,
+        identity,
+        ReaperSettings(
+            max_task_crashes=settings.queue.max_crashes,
+            max_delivery_crashes=settings.delivery.max_crashes,
+        ),
+    )
+    beat_seconds = identity.lease_seconds / 3
+    return Parts(
+        db=base.db,
+        identity=identity,
+        holdings=bench.holdings,
+        events=bench.events,
+        scheduler=_scheduler(bench, leaser),
+        extender=extender,
+        claiming=(
+            Loop("leaser", leaser.step),
+            Loop("solo", solo.step),
+            Loop("deliverer", deliverer.step),
+        ),
+        keeping=(
+            Loop("extender", extender.step, every_seconds=beat_seconds),
+            Loop("delivery-extender", deliverer.extend, every_seconds=beat_seconds),
+            Loop("reaper", reaper.step, every_seconds=1.0),
+        ),
+        slots=gates,
+    )
+
+
+def _leaser(bench: _Bench, compute: Compute, client: GuardedClient) -> Leaser:
+    base, settings = bench.base, bench.settings
+    work = PictureWork(
+        PictureSource(client, base.media),
+        compute,
+        base.media,
+        base.catalogue,
+        PictureSettings(
+            recognise_timeout_seconds=settings.recognise.timeout_seconds,
+            annotate=settings.recognise.annotate,
+            fetches_at_once=settings.fetch.in_flight,
+        ),
+    )
+    execution = Execution(
+        work, bench.recorder, base.plan, bench.events, max_failures=settings.queue.max_failures
+    )
+    return Leaser(
+        base.plan,
+        Starter(base.db, base.ids, base.promises),
+        execution,
+        bench.holdings,
+        bench.identity,
+        Slots(settings.worker.slots),
+        bench.group,
+    )
+
+
+def _deliverer(bench: _Bench, client: GuardedClient) -> Deliverer:
+    base, settings = bench.base, bench.settings.delivery
+    return Deliverer(
+        base.db,
+        base.ids,
+        base.plan,
+        base.systems,
+        Caller(client, settings.schedule_seconds),
+        Breakers(failures=settings.breaker_failures, first_pause_seconds=settings.breaker_seconds),
+        bench.identity,
+        Slots(settings.slots),
+        bench.group,
+        DelivererSettings(timeout_seconds=settings.timeout_seconds, per_host=settings.per_host),
+    )
+
+
+def _scheduler(bench: _Bench, leaser: Leaser) -> Scheduler:
+    base, settings = bench.base, bench.settings
+    reconciler = Reconciler(base.db, base.ids, base.promises, base.plan)
+    leaser.claimed = reconciler.see_claim
+    kept = settings.retention
+    pruner = Pruner(
+        base.db,
+        base.media,
+        PrunerSettings(
+            completed_days=kept.completed_days,
+            failed_days=kept.failed_days,
+            upload_ttl_seconds=settings.media.upload_ttl_seconds,
+        ),
+    )
+    scheduler = Scheduler()
+    scheduler.every(1.0, "beat", reconciler.beat)
+    scheduler.every(1.0, "expire", reconciler.expire)
+    scheduler.every(settings.queue.scan_seconds, "scan", reconciler.scan)
+    scheduler.every(settings.queue.sweep_seconds, "sweep", reconciler.sweep)
+    scheduler.every(_LIMITS_SECONDS, "limits", base.plan.restore_limits)
+    scheduler.every(_PRUNE_SECONDS, "prune", pruner.step)
+    return scheduler
+
+
+def _compute_settings(settings: Settings) -> ComputeSettings:
+    return ComputeSettings(
+        children=settings.children,
+        threads_per_child=settings.recognise.threads,
+        memory_bytes=settings.recognise.memory_bytes,
+        recycle_after=settings.recognise.recycle_after,
+    )

@@ -1,0 +1,125 @@
+"""Takes back what dead workers held: by their rows once a second, and by expired leases in Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from core.domain.delivery import Delivery, DeliveryStatus
+from core.domain.promises import Promises
+from core.domain.routing import Member, QueueName, member_of_delivery, member_of_task, queue_of
+from core.domain.task import Task, TaskStatus
+from core.ids import Ids
+from core.plan import Plan
+from core.queue.lease import Outcome, Settlement
+from core.store.deliveries import take_back_lost_deliveries
+from core.store.delivery_log import get_deliveries
+from core.store.engine import Database
+from core.store.tasks import get_tasks
+from core.store.upkeep import take_back_lost
+from core.store.workers import declare_dead
+from worker.identity import Identity
+
+log = structlog.get_logger()
+
+_LIMIT = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReaperSettings:
+    """The budgets of what is taken back."""
+
+    max_task_crashes: int
+    max_delivery_crashes: int
+
+
+class Reaper:
+    """Declares silent workers dead, takes their tasks and deliveries, and clears expired leases."""
+
+    def __init__(
+        self,
+        db: Database,
+        ids: Ids,
+        promises: Promises,
+        plan: Plan,
+        identity: Identity,
+        settings: ReaperSettings,
+    ) -> None:
+        self._db, self._ids, self._promises = db, ids, promises
+        self._plan, self._identity, self._settings = plan, identity, settings
+
+    async def step(self) -> None:
+        """Reap once; raises Unavailable when the database or Redis is away."""
+        if self._identity.is_steady:
+            for worker_id in await declare_dead(self._db):
+                log.warning("worker.declared_dead", worker_id=worker_id)
+            await self._take_tasks()
+            await self._take_deliveries()
+        for name in QueueName:
+            await self._clear_leases(name)
+
+    async def _take_tasks(self) -> None:
+        taken = await take_back_lost(
+            self._db, self._ids, self._promises, max_crashes=self._settings.max_task_crashes
+        )
+        for one in taken:
+            log.warning(
+                "task.taken_back", task_id=one.after.id, status=one.after.status, crashes=one.after.crashes
+            )
+        await self._plan.enqueue_tasks([one.after for one in taken if not one.after.is_final])
+
+    async def _take_deliveries(self) -> None:
+        taken = await take_back_lost_deliveries(self._db, max_crashes=self._settings.max_delivery_crashes)
+        await self._plan.enqueue_deliveries([d for d in taken if d.status is DeliveryStatus.PENDING])
+
+    async def _clear_leases(self, name: QueueName) -> None:
+        """Ask the rows what becomes of expired leases; those of a living worker are only held longer."""
+        queue, token = self._plan.queues.of(name), self._identity.next_token()
+        expired = await queue.reap(token, _LIMIT, int(self._identity.lease_seconds * 1000))
+        if not expired:
+            return
+        moved: list[Task] = []
+        if name is QueueName.DELIVERY:
+            settlements = await self._judge_deliveries(token, expired)
+        else:
+            settlements, moved = await self._judge_tasks(name, token, expired)
+        await queue.settle(settlements)
+        await self._plan.enqueue_tasks(moved)
+        log.info("leases.reaped", queue=name.value, expired=len(expired), settled=len(settlements))
+
+    async def _judge_tasks(
+        self, name: QueueName, token: str, expired: Sequence[Member]
+    ) -> tuple[list[Settlement], list[Task]]:
+        rows = {task.id: task for task in await get_tasks(self._db, [member.id for member in expired])}
+        settlements: list[Settlement] = []
+        moved: list[Task] = []
+        for member in expired:
+            row = rows.get(member.id)
+            if row is not None and row.status is TaskStatus.IN_PROGRESS and row.attempt == member.attempt:
+                continue  # its worker is alive, or its row is taken back first
+            stays = row is not None and row.status is TaskStatus.PENDING
+            if row is not None and stays and queue_of(crashes=row.crashes) is not name:
+                moved.append(row)
+                stays = False
+            settlements.append(_settlement(member, token, member_of_task(row) if row and stays else None))
+        return settlements, moved
+
+    async def _judge_deliveries(self, token: str, expired: Sequence[Member]) -> list[Settlement]:
+        rows: dict[int, Delivery] = {
+            sent.id: sent for sent in await get_deliveries(self._db, [member.id for member in expired])
+        }
+        settlements = []
+        for member in expired:
+            row = rows.get(member.id)
+            if row is not None and row.status is DeliveryStatus.SENDING and row.attempt == member.attempt:
+                continue
+            waits = row is not None and row.status is DeliveryStatus.PENDING
+            settlements.append(_settlement(member, token, member_of_delivery(row) if row and waits else None))
+        return settlements
+
+
+def _settlement(member: Member, token: str, next_member: Member | None) -> Settlement:
+    outcome = Outcome.ACK if next_member is None else Outcome.RELEASE
+    return Settlement(member=member, token=token, outcome=outcome, next_member=next_member)

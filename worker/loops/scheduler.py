@@ -1,0 +1,48 @@
+"""The timetable of duties: reconcile, prune and the heartbeat in Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import structlog
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.interval import IntervalTrigger
+
+from core.errors import Unavailable
+
+log = structlog.get_logger()
+
+Duty = Callable[[], Awaitable[object]]
+
+
+class Scheduler:
+    """Runs duties at intervals; one that is still at work is not started a second time."""
+
+    def __init__(self) -> None:
+        self._scheduler = AsyncIOScheduler(
+            timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
+        )
+        self._beginnings: list[str] = []
+
+    def every(self, seconds: float, name: str, duty: Duty) -> None:
+        """Add a duty; jitter keeps workers from marching in step."""
+        trigger = IntervalTrigger(seconds=seconds, jitter=seconds / 10, timezone="UTC")
+        self._scheduler.add_job(_guarded, trigger, args=(name, duty), id=name)
+
+    def start(self) -> None:
+        """Begin."""
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """Start no duty any more."""
+        self._scheduler.shutdown(wait=False)
+
+
+async def _guarded(name: str, duty: Duty) -> None:
+    """Run a duty; one that fails is logged and comes again at its time."""
+    try:
+        await duty()
+    except Unavailable as error:
+        log.warning("duty.interrupted", duty=name, code=error.code)
+    except Exception:
+        log.exception("duty.failed", duty=name)

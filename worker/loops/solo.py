@@ -1,0 +1,77 @@
+"""Runs tasks that have lost a worker one at a time, alone, so that a poison one kills no neighbour."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from core.domain.routing import QueueName
+from core.plan import Plan
+from core.queue.inspect import QueueInspector
+from core.queue.locks import NamedLock
+from worker.identity import Identity
+from worker.loops.leaser import Leaser
+from worker.slots import Slots
+
+_IDLE_SECONDS = 5.0
+
+
+class Solo:
+    """Empties this worker's hands, runs one task of queue `solo`, and goes on as before.
+
+    One worker at a time holds the named lock; losing it is harmless, the rows decide.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        leaser: Leaser,
+        inspector: QueueInspector,
+        gates: Sequence[Slots],
+        identity: Identity,
+    ) -> None:
+        self._plan, self._leaser, self._inspector = plan, leaser, inspector
+        self._gates, self._identity = gates, identity
+        solo = plan.queues.solo
+        self._lock = NamedLock(
+            solo.connections,
+            "solo",
+            ttl_seconds=identity.lease_seconds,
+            namespace=solo.keys.namespace,
+        )
+
+    async def step(self) -> None:
+        """Look for one task to run alone, or wait for a wake-up."""
+        if not await self._has_work() or not await self._lock.acquire():
+            await self._plan.queues.solo.wait(_IDLE_SECONDS)
+            return
+        async with asyncio.TaskGroup() as group:
+            keeper = group.create_task(self._keep_lock())
+            try:
+                await self._run_alone()
+            finally:
+                keeper.cancel()
+        await self._lock.release()
+
+    async def _has_work(self) -> bool:
+        stats = await self._inspector.stats()
+        return stats.ready > 0 or stats.overdue > 0
+
+    async def _run_alone(self) -> None:
+        for slots in self._gates:
+            await slots.set_gate(is_open=False)
+        try:
+            for slots in self._gates:
+                await slots.wait_idle()
+            _, attempts = await self._leaser.claim(QueueName.SOLO, 1)
+            for attempt in attempts:
+                await self._leaser.carry(attempt)
+        finally:
+            for slots in self._gates:
+                await slots.set_gate(is_open=True)
+        await self._leaser.wait_filled()
+
+    async def _keep_lock(self) -> None:
+        while True:
+            await asyncio.sleep(self._identity.lease_seconds / 3)
+            await self._lock.extend()
