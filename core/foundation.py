@@ -156,5 +156,7 @@ def _queues(settings: Settings, connections: RedisConnections) -> Queues:
 
 
 def _model_options(settings: Settings) -> dict[str, Options]:
-    path = settings.recognise.model_path
-    return {} if path is None else {"ssdlite": {"model_path": str(path)}}
+    ssdlite: dict[str, str | int] = {"threads": settings.recognise.threads}
+    if settings.recognise.model_path is not None:
+        ssdlite["model_path"] = str(settings.recognise.model_path)
+    return {"ssdlite": ssdlite}

@@ -7,9 +7,9 @@ import signal
 import sys
 
 import uvloop
-from core.logs import configure_logs
 
 from core.errors import SettingsError
+from core.logs import configure_logs
 from core.settings import Settings, load_settings
 from worker.factory import open_worker
 
