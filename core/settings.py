@@ -172,9 +172,6 @@ class Settings(BaseSettings):
     embedded_webhook_secret: SecretStr | None = Field(
         None, description="Callback secret (whsec_...) of systems added on first use; empty = random ones"
     )
-    embedded_webhook_secret: SecretStr | None = Field(
-        None, description="Set by `muster up`: callback secret of new systems, whsec_ and base64"
-    )
     time_zone: str = Field("UTC", description="Site time zone of capture_time and of day and night")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged")
     routing: tuple[Shift, ...] = Field(_SHIFTS, description="Times of day and their models, as JSON")
