@@ -119,7 +119,7 @@ class Deliverer:
             "delivery.attempted",
             delivery_id=sent.id,
             task_id=sent.task_id,
-            event=sent.event,
+            type=sent.event,
             outcome=outcome.status.value,
             tries=sent.tries + 1,
             status_code=made.status_code,
