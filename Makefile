@@ -5,7 +5,7 @@ ARGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 PROJECTS := pyproject.toml $(wildcard client/pyproject.toml)
-LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --quiet
 
 .DEFAULT_GOAL := help
@@ -42,8 +42,9 @@ test: install ## All tests on real servers, which it installs if it may; ARGS="-
 	$(BIN)/pytest $(ARGS)
 
 lock: install ## Resolve requirements/*.txt again from pyproject.toml; ARGS=--upgrade renews all
-	$(LOCK) $(ARGS) --output-file requirements/base.txt
-	$(LOCK) $(ARGS) --extra dev --constraint requirements/base.txt --output-file requirements/dev.txt
+	$(LOCK) $(ARGS) pyproject.toml --output-file requirements/base.txt
+	$(LOCK) $(ARGS) pyproject.toml --extra dev --constraint requirements/base.txt --output-file requirements/dev.txt
+	$(LOCK) $(ARGS) --group build --constraint requirements/dev.txt --output-file requirements/build.txt
 
 image: ## Build the container image muster:latest
 	docker build --tag muster:latest .
