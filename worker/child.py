@@ -20,8 +20,8 @@ from dataclasses import asdict
 from typing import BinaryIO
 
 from core.errors import PictureError, RecogniserCrashed
+from worker.examine import examine
 from worker.jobs import ChildSetup, Header, job_from, pack, read_frame, setup_from
-from worker.picture import examine
 from worker.recognisers.registry import LoadedRecognisers
 
 _PR_SET_PDEATHSIG = 1

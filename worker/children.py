@@ -23,6 +23,7 @@ ANSWERS_NONSENSE = (ConnectionError, asyncio.IncompleteReadError, ValueError, Ke
 """What comes of a child that died, or whose answer makes no sense."""
 
 _STREAM_BYTES = 1_048_576
+_COLLECT_SECONDS = 5.0
 _ALLOCATOR = {
     # Pictures of a few megabytes stay on the heap and are not given back after each one (11 -> 6 ms).
     "MALLOC_MMAP_THRESHOLD_": "33554432",
@@ -93,8 +94,10 @@ class Child:
                 os.killpg(self._process.pid, signal.SIGKILL)
 
     async def gone(self) -> None:
-        """Wait until the process has ended and was collected."""
-        await self._process.wait()
+        """Wait until the killed process was collected; one that the kernel cannot end is left behind."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_COLLECT_SECONDS):
+                await self._process.wait()
 
     async def _send(self, header: Header, blob: bytes = b"") -> None:
         pipe = self._process.stdin
@@ -132,6 +135,7 @@ async def start_child(settings: ComputeSettings, models: tuple[ModelSpec, ...]) 
     finally:
         if child is not None and not started:
             child.kill()
+            await child.gone()
     return child
 
 
@@ -161,24 +165,26 @@ class Slot:
         self._models = models
         self._group: asyncio.TaskGroup | None = None
         self._filling: asyncio.Task[Child | RecogniserCrashed] | None = None
+        self._leaving: list[Child] = []
 
     def open(self, group: asyncio.TaskGroup) -> None:
         """Start the first child; `group` runs the starts."""
         self._group = group
-        self._fill(None)
+        self._fill()
 
     def close(self) -> None:
         """Kill the child and start no other."""
-        group, self._group = self._group, None
-        filling = self._filling
-        if group is None or filling is None:
-            return
-        child = _result(filling)
-        if child is None:
-            filling.cancel()
-        elif isinstance(child, Child):
-            child.kill()
-            group.create_task(child.gone())
+        self._group = None
+        if self._filling is not None:
+            present = _result(self._filling)
+            if isinstance(present, Child):
+                self._dismiss(present)
+            self._filling.cancel()
+
+    async def gone(self) -> None:
+        """Wait until every child that was killed has been collected."""
+        for child in tuple(self._leaving):
+            await child.gone()
 
     async def child(self) -> Child:
         """The living child of this slot, once it is ready; raises RecogniserCrashed when none starts."""
@@ -186,8 +192,10 @@ class Slot:
             present = _result(self._filling)
             if isinstance(present, Child) and present.is_alive:
                 return present
+            if isinstance(present, Child):
+                self._dismiss(present)
             if present is not None:
-                self._fill(present)
+                self._fill()
         if self._filling is None or self._group is None:
             raise RecogniserCrashed("The recognisers are being shut down.")
         # Shielded: a caller that is cancelled must not stop a start that the next one needs.
@@ -199,17 +207,21 @@ class Slot:
     def done(self, child: Child, fit: bool) -> None:
         """Take a child back after a job; replace it when it is not fit or has done its share."""
         if not fit or child.jobs >= self._settings.recycle_after:
-            child.kill()
-            self._fill(child)
+            self._dismiss(child)
+            self._fill()
 
-    def _fill(self, previous: Child | RecogniserCrashed | None) -> None:
+    def _dismiss(self, child: Child) -> None:
+        child.kill()
+        self._leaving.append(child)
+
+    def _fill(self) -> None:
         if self._group is not None:
-            self._filling = self._group.create_task(self._start_after(previous))
+            self._filling = self._group.create_task(self._start())
 
-    async def _start_after(self, previous: Child | RecogniserCrashed | None) -> Child | RecogniserCrashed:
-        """Start a child when the one before it is gone; a failure is kept for whoever asks."""
-        if isinstance(previous, Child):
-            await previous.gone()
+    async def _start(self) -> Child | RecogniserCrashed:
+        """Start a child when those before it are gone; a failure is kept for whoever asks."""
+        await self.gone()
+        self._leaving.clear()
         try:
             return await start_child(self._settings, self._models)
         except RecogniserCrashed as error:

@@ -41,7 +41,11 @@ class Compute:
     ) -> None:
         for slot in self._slots:
             slot.close()
-        await self._group.__aexit__(kind, error, trace)
+        try:
+            await self._group.__aexit__(kind, error, trace)
+        finally:
+            for slot in self._slots:
+                await slot.gone()
 
     async def ready(self) -> None:
         """Wait until every child has started; raises SettingsError when a model cannot be loaded."""
