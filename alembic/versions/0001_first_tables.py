@@ -107,7 +107,7 @@ def upgrade() -> None:
         sa.Column("delivery_id", sa.BigInteger(), nullable=False, comment="Its delivery"),
         sa.Column("attempt", sa.Integer(), nullable=False, comment="Number of the try"),
         sa.Column("at", UtcDateTime(), nullable=False, comment="When"),
-        sa.Column("duration_ms", sa.Float(precision=53), nullable=False, comment="How long the POST took"),
+        sa.Column("duration_ms", sa.Double(), nullable=False, comment="How long the POST took"),
         sa.Column("status_code", sa.SmallInteger(), nullable=True, comment="HTTP status of the reply"),
         sa.Column("error_code", sa.String(length=40), nullable=True, comment="Why it failed"),
         sa.Column("reply", sa.String(length=1024), nullable=True, comment="Beginning of the reply"),
@@ -202,7 +202,7 @@ def upgrade() -> None:
     op.create_table(
         "system",
         sa.Column("code", sa.String(length=20), nullable=False, comment="system_code of the tenant"),
-        sa.Column("weight", sa.Float(precision=53), nullable=False, comment="Share in the fair order"),
+        sa.Column("weight", sa.Double(), nullable=False, comment="Share in the fair order"),
         sa.Column(
             "max_running", sa.Integer(), nullable=True, comment="Tasks running at once; null = no limit"
         ),
@@ -269,7 +269,7 @@ def upgrade() -> None:
         ),
         sa.Column(
             "min_score",
-            sa.Float(precision=53),
+            sa.Double(),
             nullable=True,
             comment="Least score that counts; null = the model's",
         ),

@@ -13,8 +13,6 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import JSON, TypeDecorator
 
-_SQLITE_FORMAT = "%Y-%m-%d %H:%M:%S.%f"
-
 
 class UtcDateTime(TypeDecorator[datetime]):
     """Aware UTC in Python; DATETIME(6), timestamptz, or fixed-width text with 6 digits in SQLite."""
@@ -34,10 +32,13 @@ class UtcDateTime(TypeDecorator[datetime]):
         """Turn an aware datetime into what the driver takes."""
         if value is None:
             return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone cannot be stored")
         utc = value.astimezone(UTC)
         if dialect.name == "postgresql":
             return utc
-        return utc.strftime(_SQLITE_FORMAT) if dialect.name == "sqlite" else utc.replace(tzinfo=None)
+        bare = utc.replace(tzinfo=None)
+        return bare.isoformat(" ", "microseconds") if dialect.name == "sqlite" else bare
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         """Turn what the driver gives into an aware datetime."""

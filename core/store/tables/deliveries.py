@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Float, Index, Integer, SmallInteger, String, Table, UniqueConstraint
+from sqlalchemy import BigInteger, Double, Index, Integer, SmallInteger, String, Table, UniqueConstraint
 
 from core.store.tables.base import MYSQL, column, id_column, metadata
 from core.store.types import LongBytes, UtcDateTime
@@ -48,7 +48,7 @@ delivery_attempt = Table(
     column("delivery_id", BigInteger, "Its delivery"),
     column("attempt", Integer, "Number of the try"),
     column("at", UtcDateTime, "When"),
-    column("duration_ms", Float(53), "How long the POST took"),
+    column("duration_ms", Double(), "How long the POST took"),
     column("status_code", SmallInteger, "HTTP status of the reply", null=True),
     column("error_code", String(40), "Why it failed", null=True),
     column("reply", String(1024), "Beginning of the reply", null=True),

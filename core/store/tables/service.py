@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, SmallInteger, String, Table
+from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, SmallInteger, String, Table
 
 from core.store.tables.base import MYSQL, column, id_column, metadata
 from core.store.types import Json, LongBytes, UtcDateTime
@@ -39,7 +39,7 @@ system = Table(
     "system",
     metadata,
     Column("code", String(20), primary_key=True, comment="system_code of the tenant"),
-    column("weight", Float(53), "Share in the fair order"),
+    column("weight", Double(), "Share in the fair order"),
     column("max_running", Integer, "Tasks running at once; null = no limit", null=True),
     column("max_waiting", Integer, "Tasks waiting at once; null = no limit", null=True),
     column("fetch_allow", Json, "Private networks this tenant's cameras are in"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import (
     BigInteger,
     Boolean,
-    Float,
+    Double,
     Index,
     Integer,
     SmallInteger,
@@ -34,7 +34,7 @@ task = Table(
     column("priority", SmallInteger, "0 (first) to 9"),
     column("cost", SmallInteger, "Number of pictures"),
     column("model", String(64), "Model asked for; null = by the time of capture", null=True),
-    column("min_score", Float(53), "Least score that counts; null = the model's", null=True),
+    column("min_score", Double(), "Least score that counts; null = the model's", null=True),
     column("timeout_seconds", Integer, "Time limit of one attempt"),
     column("queue_ttl_seconds", Integer, "Time limit of waiting for the first start"),
     column("callback_url", String(2048), "Where to call back", null=True),
