@@ -17,6 +17,7 @@ from tests.support.behaviours import (
     JPEG_HEAD,
     SeenRequest,
     Wire,
+    drip,
     hang,
     head,
     jpeg,
@@ -148,3 +149,25 @@ async def test_a_cancelled_fetch_gives_its_place_back(server: ImageServer) -> No
             with pytest.raises(asyncio.CancelledError):
                 await fetch
         assert (await client.fetch_picture(good)).content == PHOTO
+
+
+@pytest.mark.parametrize("at_once", [0, 3000])
+async def test_a_dripping_server_is_left_long_before_the_time_limit(
+    server: ImageServer, at_once: int
+) -> None:
+    settings = replace(SETTINGS, fetch_timeout_seconds=60.0, min_rate_after_seconds=0.2)
+    url = server.serve("/a.jpg", drip(JPEG_HEAD * 500, 0.01, at_once=at_once))
+    started = asyncio.get_running_loop().time()
+    async with GuardedClient(settings) as client:
+        with pytest.raises(FetchTimeout):
+            await client.fetch_picture(url)
+    assert asyncio.get_running_loop().time() - started < 5
+
+
+async def test_a_look_up_that_breaks_is_a_failed_fetch() -> None:
+    def broken(*_asked: object) -> list[tuple[int, int, int, str, tuple[object, ...]]]:
+        raise PermissionError("no sockets left")
+
+    async with GuardedClient(SETTINGS, resolver=broken) as client:
+        with pytest.raises(FetchFailed):
+            await client.fetch_picture("http://cams.test/a.jpg")
