@@ -162,7 +162,8 @@ def test_an_envelope_tells_the_task_in_flat_names_on_the_clock_of_the_site() -> 
     }
     assert found.keys() == {
         "id", "camera_id", "camera_size", "monitor_areas", "capture_time", "image_url", "model",
-        "task_status", "recognition_url", "recognition_result", "recognition_time", "completion_time", "error_msg",
+        "task_status", "recognition_url", "recognition_result", "recognition_time", "completion_time",
+        "error_msg",
     }  # fmt: skip
     assert found["capture_time"] == "2026-11-22 08:29:00"
     assert found["camera_size"] == [768, 1024]
