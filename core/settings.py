@@ -7,6 +7,7 @@ sets `database.url`; `muster settings` prints the table of all of them.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from datetime import time
 from functools import cached_property
 from pathlib import Path
@@ -223,3 +224,8 @@ def load_settings(**overrides: Any) -> Settings:
             for fault in error.errors(include_input=False, include_url=False)
         )
         raise SettingsError("; ".join(faults)) from None
+
+
+def environment_with(variables: Mapping[str, str]) -> dict[str, str]:
+    """The environment for a child process: this one's, with some variables replaced."""
+    return {**os.environ, **variables}
