@@ -51,14 +51,15 @@ def annotate(picture: Picture, objects: Sequence[FoundObject], areas: Sequence[P
     counts = [bool(found.areas) or not areas for found in objects]
     for box, counted in zip(reversed(boxes), reversed(counts), strict=True):
         canvas.box(box, counted)
-        if areas:
-            canvas.foot(foot_point(box), counted)
     for index, area in enumerate(scaled_areas):
-        left, top = min(area, key=lambda corner: (corner[1], corner[0]))
+        left, top = min(area, key=sum)
         canvas.plate((left, top), f"AREA {index}", _AREA, above=False)
     for found, box, counted in reversed(list(zip(objects, boxes, counts, strict=True))):
         colour = _COUNTED if counted else _OUTSIDE
         canvas.plate((box[0], box[1]), f"{found.label} {found.score:.2f}", colour, above=True)
+    if areas:
+        for box, counted in zip(boxes, counts, strict=True):
+            canvas.foot(foot_point(box), counted)
     file = BytesIO()
     image.save(file, "JPEG", quality=JPEG_QUALITY)
     return file.getvalue()

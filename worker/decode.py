@@ -179,12 +179,15 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def _from_deep_grey(image: Image.Image) -> Image.Image:
     """Grey of 16 bits, 32 bits or floats to 8 bits; 32 bits are read as 16 unless they exceed them."""
-    levels = np.asarray(image).astype(np.float64)
-    levels = np.nan_to_num(levels, nan=0.0, posinf=0.0, neginf=0.0)
+    levels = np.array(image, dtype=np.float32)
+    np.nan_to_num(levels, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
     peak = float(levels.max())
     if image.mode == "F":
         full = 1.0 if peak <= 1.0 else 255.0 if peak <= 255.0 else peak
     else:
         full = 65_535.0 if peak <= 65_535.0 else peak
-    grey = np.clip(levels * (255.0 / full) + 0.5, 0, 255).astype(np.uint8)
+    # In place: 40 megapixels of floats are 160 MB.
+    levels *= 255.0 / full
+    levels += 0.5
+    grey = np.clip(levels, 0, 255, out=levels).astype(np.uint8)
     return Image.fromarray(grey).convert("RGB")
