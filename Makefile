@@ -15,6 +15,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Make .venv with everything, the muster command included
+	@:
 
 $(INSTALLED): requirements/base.txt requirements/dev.txt $(PROJECTS) scripts/install.sh
 	@PYTHON="$(PYTHON)" scripts/install.sh

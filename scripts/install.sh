@@ -48,3 +48,4 @@ if [ -f client/pyproject.toml ]; then projects+=(--editable ./client); fi
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 .venv/bin/python -m pip install --quiet --require-hashes --requirement requirements/dev.txt </dev/null
 .venv/bin/python -m pip install --quiet --no-deps --no-build-isolation "${projects[@]}" </dev/null
+say "Installed. The command is .venv/bin/muster"
