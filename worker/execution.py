@@ -13,6 +13,7 @@ from time import perf_counter
 
 import structlog
 
+from core import metrics
 from core.domain.recognition import ErrorNote, Recognition
 from core.domain.retry import ATTEMPTS_EXHAUSTED, Retry, after_run, is_transient
 from core.domain.routing import member_of_task, queue_of
@@ -69,6 +70,8 @@ class Execution:
             return
         after = written.recorded.task
         _log_end(after, after.status, begun)
+        if after.is_final:
+            _count_end(attempt.task, after)
         await self._hand_on(attempt, after, written)
 
     # ---- recognise
@@ -222,6 +225,14 @@ def _milliseconds_until(after: Task) -> int:
     if after.next_attempt_at is None or after.updated_at is None:
         return 0
     return max(0, int((after.next_attempt_at - after.updated_at).total_seconds() * 1000))
+
+
+def _count_end(before: Task, after: Task) -> None:
+    metrics.TASKS_ENDED.labels(after.status.value, after.error.code if after.error else "").inc()
+    if after.attempt == 1 and before.started_at and before.created_at:
+        metrics.WAIT_SECONDS.observe((before.started_at - before.created_at).total_seconds())
+    if after.duration_ms is not None:
+        metrics.RUN_SECONDS.observe(after.duration_ms / 1000)
 
 
 def _log_end(task: Task, outcome: str, begun: float) -> None:

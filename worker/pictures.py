@@ -10,6 +10,7 @@ from time import perf_counter
 
 import structlog
 
+from core import metrics
 from core.catalogue import Catalogue
 from core.clock import utc_now
 from core.domain.recognition import ErrorNote, Recognition, RecognitionStatus
@@ -58,6 +59,8 @@ class PictureWork:
         outcome = await self._compute.run(self._job(task, picture, content), self._limit_seconds)
         media_key = await self._save(task, picture, outcome)
         findings = replace(outcome.findings, timings_ms={"fetch": fetch_ms, **outcome.findings.timings_ms})
+        for step, spent_ms in findings.timings_ms.items():
+            metrics.PICTURE_SECONDS.labels(step).observe(spent_ms / 1000)
         return replace(
             picture,
             status=RecognitionStatus.COMPLETED,

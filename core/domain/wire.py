@@ -228,8 +228,10 @@ def accepted_at(task: Task) -> datetime:
     return task.created_at
 
 
-def image_url(picture: Recognition, links: Links | None, at: datetime | None) -> str:
-    """The link of a picture: signed and absolute when `links` and `at` are given, else a path."""
+def image_url(picture: Recognition, links: Links | None, at: datetime | None) -> str | None:
+    """The link of a saved picture: signed and absolute when `links` and `at` are given, else a path."""
+    if picture.media_key is None:
+        return None
     if links is None or at is None:
         return image_path(picture.task_id, picture.id)
     return links.image(picture.task_id, picture.id, now=at)

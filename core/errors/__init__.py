@@ -8,7 +8,7 @@
     │   │   └── UnknownPrompt, UnknownModel, ImageUrlBlocked, CallbackUrlBlocked
     │   ├── IdempotencyKeyReused, ClientIdReused
     │   ├── InvalidUrl
-    │   ├── Unauthenticated, Forbidden, NotFound
+    │   ├── Unauthenticated, Forbidden, NotFound, MethodNotAllowed
     │   ├── TaskIsFinal, TaskNotFinal
     │   └── RateLimited, QueueFullForSystem
     ├── Unavailable              ours to mend; the caller tries again
@@ -46,6 +46,7 @@ from core.errors.caller import (
     ImageUrlBlocked,
     InvalidUrl,
     MalformedJson,
+    MethodNotAllowed,
     NotFound,
     NotJson,
     QueueFullForSystem,
@@ -117,6 +118,7 @@ __all__ = [
     "LeaseLost",
     "MalformedJson",
     "MediaUnavailable",
+    "MethodNotAllowed",
     "MusterError",
     "NotAnImage",
     "NotFound",

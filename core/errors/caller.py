@@ -108,6 +108,12 @@ class NotFound(CallerError):
     code = "not_found"
 
 
+class MethodNotAllowed(CallerError):
+    """This address does not take that method."""
+
+    code = "method_not_allowed"
+
+
 class TaskIsFinal(CallerError):
     """The task has already ended."""
 

@@ -11,6 +11,7 @@ from time import monotonic
 
 import structlog
 
+from core import metrics
 from core.domain.delivery import Delivery, DeliveryStatus, DeliveryTry
 from core.domain.retry import TryOutcome
 from core.domain.routing import member_of_delivery
@@ -115,6 +116,7 @@ class Deliverer:
     async def _send(self, lease: Lease, sent: Delivery) -> None:
         made, outcome = await self._caller.call(sent, await self._secrets_of(sent.system_code))
         after = await self._record(lease, sent, made, outcome)
+        metrics.DELIVERIES.labels(outcome.status.value).inc()
         log.info(
             "delivery.attempted",
             delivery_id=sent.id,

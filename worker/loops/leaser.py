@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from core.domain.message import TaskMessage
-
 from core.domain.routing import QueueName
 from core.domain.task import Task
 from core.errors import DatabaseUnavailable, LeaseLost, QueueUnavailable

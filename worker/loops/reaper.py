@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from core import metrics
 from core.domain.delivery import Delivery, DeliveryStatus
 from core.domain.promises import Promises
 from core.domain.routing import Member, QueueName, member_of_delivery, member_of_task, queue_of
@@ -65,6 +66,7 @@ class Reaper:
             self._db, self._ids, self._promises, max_crashes=self._settings.max_task_crashes
         )
         for one in taken:
+            metrics.TASKS_TAKEN_BACK.labels(one.after.status.value).inc()
             log.warning(
                 "task.taken_back", task_id=one.after.id, status=one.after.status, crashes=one.after.crashes
             )
@@ -80,6 +82,7 @@ class Reaper:
         expired = await queue.reap(token, _LIMIT, int(self._identity.lease_seconds * 1000))
         if not expired:
             return
+        metrics.LEASES_EXPIRED.labels(name.value).inc(len(expired))
         moved: list[Task] = []
         if name is QueueName.DELIVERY:
             settlements = await self._judge_deliveries(token, expired)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import structlog
 
+from core import metrics
 from core.domain.promises import Promises
 from core.domain.routing import QueueName
 from core.errors import StalePlan
@@ -79,9 +80,12 @@ class Reconciler:
         except StalePlan:
             return  # another is at it; the next beat looks again
         self._is_lost = self._needs_sweep = False
+        metrics.REBUILDS.inc()
         log.info("plan.rebuilt", tasks=repairs.tasks, deliveries=repairs.deliveries)
 
 
 def _log_repairs(event: str, repairs: Repairs) -> None:
+    metrics.ENTRIES_REPAIRED.labels("task").inc(repairs.tasks)
+    metrics.ENTRIES_REPAIRED.labels("delivery").inc(repairs.deliveries)
     if repairs.tasks or repairs.deliveries:
         log.info(event, tasks=repairs.tasks, deliveries=repairs.deliveries)

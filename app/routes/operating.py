@@ -1,0 +1,132 @@
+"""What operators and their tools ask: health, models, queues, workers, deliveries."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from quart import Blueprint, Response, request
+
+from app.context import context
+from app.requests import (
+    MAX_PAGE_SIZE,
+    PAGE_SIZE,
+    identifier,
+    json_response,
+    next_page_token,
+    number,
+    page_token,
+    principal,
+)
+from app.schemas.answers import (
+    DeliveryPage,
+    DeliveryView,
+    HealthView,
+    ModelList,
+    ModelView,
+    QueueStatsView,
+    StatsView,
+    WorkerList,
+    WorkerView,
+)
+from core.domain.delivery import DeliveryStatus
+from core.domain.routing import QueueName
+from core.errors import Fault, ValidationFailed
+from core.store.delivery_log import DeliveryFilter
+
+operating = Blueprint("operating", __name__)
+
+
+@operating.get("/livez")
+async def livez() -> Response:
+    """The event loop turns."""
+    return json_response(HealthView(status="ok"))
+
+
+@operating.get("/readyz")
+async def readyz() -> Response:
+    """The database can be reached and is migrated."""
+    faults = await context().overview.faults()
+    if faults:
+        return json_response(HealthView(status="not ready", reasons=faults), 503, {"Retry-After": "2"})
+    return json_response(HealthView(status="ok", reasons=await context().overview.remarks()))
+
+
+@operating.get("/metrics")
+async def metrics() -> Response:
+    """Numbers for Prometheus."""
+    await context().overview.measure()
+    return Response(generate_latest(), content_type=CONTENT_TYPE_LATEST)
+
+
+@operating.get("/v1/models")
+async def models() -> Response:
+    """The installed models."""
+    await principal()
+    shifts = context().settings.routing
+    items = [
+        ModelView.of(spec, [shift.name for shift in shifts if shift.model == spec.name])
+        for spec in context().base.catalogue.models
+    ]
+    return json_response(ModelList(items=items))
+
+
+@operating.get("/v1/stats")
+async def stats() -> Response:
+    """How deep the queues are."""
+    who = await principal()
+    seen = await context().overview.stats()
+    work = [seen.queues[q] for q in (QueueName.RECOGNITION, QueueName.SOLO) if q in seen.queues]
+    view = StatsView(
+        waiting=sum(queue.waiting for queue in work),
+        running=sum(queue.leased for queue in work),
+        oldest_age_seconds=round(seen.oldest_age_seconds, 3),
+        queues={name.value: QueueStatsView.of(queue, who.system_code) for name, queue in seen.queues.items()},
+    )
+    return json_response(view)
+
+
+@operating.get("/v1/workers")
+async def workers() -> Response:
+    """The workers that live."""
+    await principal()
+    found = await context().overview.workers()
+    return json_response(WorkerList(items=[WorkerView.of(worker) for worker in found]))
+
+
+@operating.get("/v1/deliveries")
+async def deliveries() -> Response:
+    """List deliveries, newest first."""
+    who = await principal()
+    size = number("page_size", PAGE_SIZE, least=1, most=MAX_PAGE_SIZE)
+    wanted = replace(_delivery_filter(), system_code=who.system_code)
+    found = await context().overview.deliveries(wanted, page_size=size, before_id=page_token())
+    token = next_page_token(found[-1].id) if len(found) == size else None
+    return json_response(DeliveryPage(items=[DeliveryView.of(d) for d in found], next_page_token=token))
+
+
+@operating.get("/v1/deliveries/<delivery_id>")
+async def delivery(delivery_id: str) -> Response:
+    """Show a delivery and its tries."""
+    who = await principal()
+    sent, log = await context().overview.delivery(identifier(delivery_id), who)
+    return json_response(DeliveryView.of(sent, log, with_replies=who.is_admin))
+
+
+@operating.post("/v1/deliveries/<delivery_id>/replay")
+async def replay(delivery_id: str) -> Response:
+    """Send an ended delivery again."""
+    sent = await context().overview.replay(identifier(delivery_id), await principal())
+    return json_response(DeliveryView.of(sent), 202)
+
+
+def _delivery_filter() -> DeliveryFilter:
+    status, task_id = request.args.get("status"), request.args.get("task_id")
+    if status is not None and status not in set(DeliveryStatus):
+        detail = f"must be one of {', '.join(DeliveryStatus)}"
+        raise ValidationFailed([Fault(pointer="/status", detail=detail)])
+    return DeliveryFilter(
+        status=None if status is None else DeliveryStatus(status),
+        task_id=None if task_id is None else identifier(task_id),
+        host=request.args.get("host"),
+    )

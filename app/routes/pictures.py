@@ -1,0 +1,32 @@
+"""Pictures that come in and go out."""
+
+from __future__ import annotations
+
+from quart import Blueprint, Response, request
+
+from app.context import context
+from app.requests import identifier, json_response, principal, raw_body
+from app.schemas.answers import UploadView
+
+pictures = Blueprint("pictures", __name__)
+
+
+@pictures.post("/v1/uploads")
+async def upload() -> Response:
+    """Keep a picture for a day."""
+    await principal()
+    request.max_content_length = context().settings.intake.max_upload_bytes
+    kept = await context().pictures.take_in(await raw_body())
+    return json_response(UploadView(url=kept.url, expires_at=kept.expires_at), 201)
+
+
+@pictures.get("/v1/tasks/<task_id>/recognitions/<recognition_id>/image")
+async def image(task_id: str, recognition_id: str) -> Response:
+    """Show an annotated picture, by key or by signed link."""
+    task, picture = identifier(task_id), identifier(recognition_id)
+    expires, signature = request.args.get("expires", ""), request.args.get("signature", "")
+    is_signed = context().pictures.is_signed(task, picture, expires, signature)
+    who = None if is_signed else await principal()
+    content = await context().pictures.annotated(task, picture, who)
+    headers = {"Cache-Control": "private, max-age=86400", "Content-Disposition": "inline"}
+    return Response(content, 200, headers=headers, content_type="image/jpeg")
