@@ -11,6 +11,7 @@ from core.domain.routing import QueueName
 from core.foundation import Foundation, net_settings
 from core.net import GuardedClient
 from core.queue.events import Events
+from core.queue.lease import Claim
 from core.settings import Settings
 from core.store.recorder import Recorder
 from core.store.starts import Starter
@@ -20,6 +21,7 @@ from worker.callback import Caller
 from worker.compute import Compute, ComputeSettings
 from worker.execution import Execution
 from worker.fetch import PictureSource
+from worker.health import Health, Pulse, serve_health
 from worker.identity import Identity
 from worker.loop import Loop
 from worker.loops.deliverer import Deliverer, DelivererSettings
@@ -49,6 +51,7 @@ class _Bench:
     recorder: Recorder
     group: asyncio.TaskGroup
     events: Events
+    pulse: Pulse
 
 
 @asynccontextmanager
@@ -71,9 +74,15 @@ async def open_worker(settings: Settings, group: asyncio.TaskGroup) -> AsyncIter
             recorder=recorder,
             group=group,
             events=base.events,
+            pulse=Pulse(),
         )
         await compute.ready()
-        yield Runner(_parts(bench, compute, client), drain_seconds=settings.worker.drain_seconds)
+        parts = _parts(bench, compute, client)
+        health = Health(base.db, bench.pulse, parts.slots[0])
+        await stack.enter_async_context(
+            serve_health(health, host=settings.worker.host, port=settings.worker.port)
+        )
+        yield Runner(parts, drain_seconds=settings.worker.drain_seconds)
 
 
 def _parts(bench: _Bench, compute: Compute, client: GuardedClient) -> Parts:
@@ -162,7 +171,12 @@ def _deliverer(bench: _Bench, client: GuardedClient) -> Deliverer:
 def _scheduler(bench: _Bench, leaser: Leaser) -> Scheduler:
     base, settings = bench.base, bench.settings
     reconciler = Reconciler(base.db, base.ids, base.promises, base.plan)
-    leaser.claimed = reconciler.see_claim
+
+    def see_claim(name: QueueName, claim: Claim) -> None:
+        bench.pulse.polled()
+        reconciler.see_claim(name, claim)
+
+    leaser.claimed = see_claim
     kept = settings.retention
     pruner = Pruner(
         base.db,

@@ -1,0 +1,117 @@
+"""A worker's own livez, readyz and metrics, on its own port."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from time import monotonic
+from typing import Any
+
+import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from core.errors import Unavailable
+from core.store import migrate
+from core.store.engine import Database
+from worker.slots import Slots
+
+LIVE_SECONDS = 30.0
+
+_Scope = Any
+_Send = Callable[[Any], Awaitable[None]]
+
+
+class Pulse:
+    """When the worker last asked the queue for work; a pid says nothing about that."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._polled_at = clock()
+
+    def polled(self) -> None:
+        """Note that the queue was asked, whatever it answered."""
+        self._polled_at = self._clock()
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the queue was asked within the last 30 seconds."""
+        return self._clock() - self._polled_at <= LIVE_SECONDS
+
+
+class Health:
+    """A tiny ASGI application for probes and scrapes."""
+
+    def __init__(self, db: Database, pulse: Pulse, slots: Slots) -> None:
+        self._db, self._pulse, self._slots = db, pulse, slots
+
+    async def __call__(self, scope: _Scope, _receive: object, send: _Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        status, body, kind = await self._answer(str(scope["path"]))
+        headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _answer(self, path: str) -> tuple[int, bytes, str]:
+        if path == "/metrics":
+            return 200, generate_latest(), CONTENT_TYPE_LATEST
+        if path == "/livez":
+            return _health([] if self._is_live else ["the queue was not polled for 30 s"])
+        if path == "/readyz":
+            return _health(await self._faults())
+        return 404, b'{"status":"not found"}', "application/json"
+
+    @property
+    def _is_live(self) -> bool:
+        """A worker whose hands are full need not ask for more."""
+        return self._pulse.is_live or self._slots.free == 0
+
+    async def _faults(self) -> list[str]:
+        try:
+            migrated = await migrate.is_migrated(self._db)
+        except Unavailable as error:
+            return [error.message]
+        return [] if migrated else ["the database is not migrated: run muster migrate"]
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to the worker and is told to stop by its flag."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Capture none."""
+        yield
+
+
+def _health(faults: list[str]) -> tuple[int, bytes, str]:
+    told = {"status": "not ok" if faults else "ok", "reasons": faults}
+    return 503 if faults else 200, json.dumps(told).encode(), "application/json"
+
+
+@asynccontextmanager
+async def serve_health(health: Health, *, host: str, port: int) -> AsyncIterator[None]:
+    """Serve while inside; port 0 serves nothing."""
+    if port == 0:
+        yield
+        return
+    config = uvicorn.Config(
+        health,
+        host=host,
+        port=port,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=1,
+    )
+    server = _Server(config)
+    task = asyncio.create_task(server.serve(), name="health")
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        with suppress(asyncio.CancelledError):
+            await task
