@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from datetime import datetime
 from enum import StrEnum
@@ -27,7 +26,9 @@ _RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|
 
 
 def _read_areas(value: Any) -> Any:
-    """Accept the polygons as a JSON text too."""
+    """Accept the polygons as a JSON text too, and null for none."""
+    if value is None:
+        return []
     if not isinstance(value, str):
         return value
     if not value.strip():
@@ -38,8 +39,10 @@ def _read_areas(value: Any) -> Any:
         raise ValueError("is not JSON; give polygons as [[[x, y], [x, y], [x, y]], ...]") from None
 
 
-Coordinate = Annotated[float, Field(strict=False)]
-PolygonIn = Annotated[list[tuple[Coordinate, Coordinate]], Field(min_length=3, max_length=MAX_POINTS)]
+Coordinate = Annotated[float, Field(allow_inf_nan=False)]
+PointIn = Annotated[list[Coordinate], Field(min_length=2, max_length=2)]
+# Lists, not tuples: after `_read_areas` the values are Python's, and strict mode takes no list for a tuple.
+PolygonIn = Annotated[list[PointIn], Field(min_length=3, max_length=MAX_POINTS)]
 AreasIn = Annotated[list[PolygonIn], Field(max_length=MAX_AREAS), BeforeValidator(_read_areas)]
 
 
@@ -84,13 +87,6 @@ class CameraIn(_Incoming):
         if size is not None and not all(1 <= side <= 100_000 for side in size):
             raise ValueError("must be [height, width], both from 1 to 100000")
         return size
-
-    @field_validator("monitor_areas")
-    @classmethod
-    def _finite(cls, areas: list[list[tuple[float, float]]]) -> list[list[tuple[float, float]]]:
-        if not all(math.isfinite(side) for area in areas for point in area for side in point):
-            raise ValueError("coordinates must be finite numbers")
-        return areas
 
     @field_validator("capture_time")
     @classmethod

@@ -213,7 +213,7 @@ class TaskService:
             model=self.meaning.model_of(body.model, moment),
             capture_time=moment,
             camera_size=camera.camera_size,
-            monitor_areas=tuple(tuple(polygon) for polygon in camera.monitor_areas),
+            monitor_areas=tuple(tuple((x, y) for x, y in polygon) for polygon in camera.monitor_areas),
         )
 
     async def _tell(self, kind: EventKind, task: Task) -> None:
