@@ -64,23 +64,24 @@ class Ids:
     async def take(self, count: int = 1) -> list[int]:
         """Make `count` ids; raises what the store raises when time must be reserved and cannot be."""
         async with self._lock:
-            first = max(self._next_tick, self._tick(self._clock_ms()))
-            if self._held is None or first + count > self._tick(self._held.until_ms):
-                self._held, first = await self._renew(first, count)
+            wanted = max(self._next_tick, self._tick(self._clock_ms()))
+            held, first = await self._reserve(wanted, count)
             self._next_tick = first + count
-            instance = self._held.instance
-        return [self._compose(tick, instance) for tick in range(first, first + count)]
+        return [self._compose(tick, held.instance) for tick in range(first, first + count)]
 
-    async def _renew(self, first: int, count: int) -> tuple[Reservation, int]:
-        """Reserve time for `count` ids; the tick to start from is another one under a new number."""
+    async def _reserve(self, wanted: int, count: int) -> tuple[Reservation, int]:
+        """See that `count` ticks are ours, from `wanted` on or from where the reservation begins."""
         span_ms = count // _PER_MS + 1 + _RESERVE_MS
-        if self._held is not None:
-            until_ms = first // _PER_MS + EPOCH_MS + span_ms
-            extended = await self._reservations.extend(self._held, until_ms)
-            if extended is not None:
-                return extended, first
-        acquired = await self._reservations.acquire(span_ms)
-        return acquired, self._tick(acquired.from_ms)
+        while True:
+            held = self._held or await self._reservations.acquire(span_ms)
+            first = max(wanted, self._tick(held.from_ms))
+            if first + count > self._tick(held.until_ms):
+                # Another process may hold the number by now; ours is then forgotten and another taken.
+                extended = await self._reservations.extend(held, first // _PER_MS + EPOCH_MS + span_ms)
+                self._held = extended
+                continue
+            self._held = held
+            return held, first
 
     @staticmethod
     def _tick(at_ms: int) -> int:

@@ -30,7 +30,7 @@ class Sealer:
             return self._cipher.decrypt(
                 sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], _context(owner, version)
             )
-        except InvalidTag as error:
+        except (InvalidTag, ValueError) as error:
             message = "MUSTER_SECRET_KEY is not the key that the stored secrets were sealed with."
             raise SettingsError(message) from error
 

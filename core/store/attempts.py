@@ -1,43 +1,26 @@
-"""Attempts: starting them, and recording what became of them, each as compare-and-set."""
+"""What became of attempts, each record as compare-and-set."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, and_, exists, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.domain.delivery import EventType
-from core.domain.recognition import ErrorNote, Recognition
-from core.domain.routing import Member
+from core.domain.recognition import ErrorNote, Recognition, RecognitionStatus
 from core.domain.task import Task, TaskStatus
-from core.store.endings import Ledger, end_row, ended
+from core.store.endings import Ledger, end_row, ended, fail_open_pictures
 from core.store.rows import recognition_to_row
-from core.store.tables import recognition, task, worker
-from core.store.types import server_now
+from core.store.tables import recognition, task
+from core.store.tasks import load_tasks
 
 _CANCELLED = ErrorNote(code="cancelled_by_caller", message="Its caller cancelled the task.")
 _PICTURE_COLUMNS = (
     "status", "media_key", "started_at", "completed_at", "error_code", "error_message", "image_width",
     "image_height", "image_channels", "objects", "counts", "areas", "total", "timings_ms",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Started:
-    """What the row says of an attempt that has just begun."""
-
-    task_id: int
-    attempt: int
-    failures: int
-    crashes: int
-    series: int
-    started_at: datetime
-    deadline_at: datetime
-    is_first: bool
-    """Whether it is the first start of this series."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,67 +66,6 @@ class Recorded:
     task: Task
 
 
-async def start_attempts(
-    connection: AsyncConnection, *, worker_id: str, token: str, members: Sequence[Member]
-) -> list[Started]:
-    """Start the attempts that `members` name, those that still may; one statement for all.
-
-    The claim token tells which were won, also when an earlier answer was lost.
-    """
-    wanted = [(member.id, member.attempt - 1) for member in members]
-    may_start = and_(
-        task.c.id.in_([task_id for task_id, _ in wanted]),
-        tuple_(task.c.id, task.c.attempt).in_(wanted),
-        task.c.status == TaskStatus.PENDING,
-        task.c.cancel_requested.is_(False),
-        or_(task.c.started_at.is_not(None), task.c.queue_expires_at > server_now()),
-        exists(select(worker.c.id).where(worker.c.id == worker_id, worker.c.closed_at.is_(None))),
-    )
-    await connection.execute(
-        update(task)
-        .where(may_start)
-        .values(
-            status=TaskStatus.IN_PROGRESS,
-            attempt=task.c.attempt + 1,
-            worker_id=worker_id,
-            claim_token=token,
-            deadline_at=server_now(task.c.timeout_seconds),
-            updated_at=server_now(),
-            started_at=func.coalesce(task.c.started_at, server_now()),
-            next_attempt_at=None,
-            dedup_slot=None,
-        )
-    )
-    columns = (task.c.id, task.c.attempt, task.c.failures, task.c.crashes, task.c.series)
-    mine = (task.c.worker_id == worker_id, task.c.claim_token == token)
-    rows = await connection.execute(
-        select(*columns, task.c.started_at, task.c.deadline_at, task.c.updated_at).where(
-            *mine, task.c.status == TaskStatus.IN_PROGRESS, task.c.id.in_([task_id for task_id, _ in wanted])
-        )
-    )
-    return [
-        Started(
-            task_id=row.id,
-            attempt=row.attempt,
-            failures=row.failures,
-            crashes=row.crashes,
-            series=row.series,
-            started_at=row.started_at,
-            deadline_at=row.deadline_at,
-            is_first=row.started_at == row.updated_at,
-        )
-        for row in rows
-    ]
-
-
-def note_starts(ledger: Ledger, tasks: Sequence[Task], first: set[int]) -> None:
-    """Add history and `task.started` callbacks of attempts that began."""
-    for begun in tasks:
-        ledger.note(TaskStatus.PENDING, begun, "attempt started")
-        if begun.id in first:
-            ledger.promise(begun, EventType.STARTED)
-
-
 async def record(connection: AsyncConnection, ledger: Ledger, entry: Record) -> Recorded:
     """Write one record if the row is still this attempt's."""
     mine = _mine(entry.task)
@@ -153,9 +75,11 @@ async def record(connection: AsyncConnection, ledger: Ledger, entry: Record) -> 
     else:
         won, after, why = await _end(connection, ledger, entry.task, entry.end, mine)
     if not won:
-        return Recorded(won=await _is_recorded(connection, entry), task=entry.task)
+        before = await _recorded_before(connection, entry)
+        return Recorded(won=before is not None, task=before or entry.task)
     await _write_pictures(connection, ledger, entry, after)
     if after.is_final:
+        await fail_open_pictures(connection, after, ledger.at)
         ledger.end(TaskStatus.IN_PROGRESS, after, why)
     elif entry.end is not None:
         ledger.note(TaskStatus.IN_PROGRESS, after, why)
@@ -210,23 +134,28 @@ async def _put_back_row(
     return changed.rowcount == 1
 
 
-async def _is_recorded(connection: AsyncConnection, entry: Record) -> bool:
-    """Whether an earlier try of this very record was committed though its answer was lost."""
-    if entry.end is None:
-        return False
-    row = (
-        await connection.execute(
-            select(task.c.attempt, task.c.claim_token, task.c.status).where(task.c.id == entry.task.id)
-        )
-    ).one_or_none()
-    if row is None or row.status == TaskStatus.IN_PROGRESS:
-        return False
-    return bool((row.attempt, row.claim_token) == (entry.task.attempt, entry.task.claim_token))
+async def _recorded_before(connection: AsyncConnection, entry: Record) -> Task | None:
+    """The task, if an earlier try of this very record was committed though its answer was lost.
+
+    Whoever takes an attempt back erases its claim token, so an ended row that bears ours was ended by us.
+    """
+    ended_by_us = (
+        task.c.id == entry.task.id,
+        task.c.attempt == entry.task.attempt,
+        task.c.claim_token == entry.task.claim_token,
+        task.c.status != TaskStatus.IN_PROGRESS,
+    )
+    found = await load_tasks(connection, *ended_by_us) if entry.end is not None else []
+    return found[0] if found else None
 
 
 async def _write_pictures(connection: AsyncConnection, ledger: Ledger, entry: Record, after: Task) -> None:
     for picture in entry.ended_pictures:
         columns = recognition_to_row(picture)
         values = {name: columns[name] for name in _PICTURE_COLUMNS} | {"attempt": entry.task.attempt}
-        await connection.execute(update(recognition).where(recognition.c.id == picture.id).values(values))
-        ledger.promise(after, EventType.IMAGE, picture)
+        is_open = (recognition.c.task_id == entry.task.id, recognition.c.status == RecognitionStatus.PENDING)
+        changed = await connection.execute(
+            update(recognition).where(recognition.c.id == picture.id, *is_open).values(values)
+        )
+        if changed.rowcount == 1:  # else an earlier try of this record was committed
+            ledger.promise(after, EventType.IMAGE, picture)

@@ -14,7 +14,7 @@ from core.domain.recognition import ErrorNote, RecognitionStatus
 from core.domain.task import Task, TaskStatus
 from core.errors import DatabaseUnavailable, NotFound, TaskIsFinal, TaskNotFinal
 from core.ids import Ids
-from core.store.endings import NO_ERROR, Ledger, end_row, ended, take_spare_ids
+from core.store.endings import NO_ERROR, Ledger, end_task, ended, take_spare_ids
 from core.store.engine import Database, now
 from core.store.tables import delivery, delivery_attempt, recognition, task, task_event
 from core.store.tasks import load_tasks
@@ -59,7 +59,8 @@ async def _cancel(
             return Cancelled(kind=CancelKind.FINAL, task=before)
         if before.status is TaskStatus.PENDING:
             after = ended(before, TaskStatus.CANCELLED, _CANCELLED, ledger.at)
-            if await end_row(connection, after, ledger.at, task.c.status == TaskStatus.PENDING):
+            unchanged = (task.c.status == TaskStatus.PENDING, task.c.attempt == before.attempt)
+            if await end_task(connection, after, ledger.at, *unchanged):
                 ledger.end(before.status, after, "cancelled by its caller")
                 await ledger.write(connection)
                 return Cancelled(kind=CancelKind.WAITING, task=after)
@@ -144,20 +145,24 @@ async def delete_task(db: Database, task_id: int, *, system_code: str | None = N
 
 async def _delete(task_id: int, system_code: str | None, connection: AsyncConnection) -> list[str]:
     before = await _load(connection, task_id, system_code)
-    if not before.is_final:
+    is_final = task.c.status.in_([status for status in TaskStatus if status.is_final])
+    if not await erase(connection, [task_id], is_final):
         raise TaskNotFinal
-    await erase(connection, [task_id])
     return [picture.media_key for picture in before.recognitions if picture.media_key is not None]
 
 
-async def erase(connection: AsyncConnection, task_ids: list[int]) -> None:
-    """Delete tasks' rows in every table."""
+async def erase(connection: AsyncConnection, candidates: list[int], *where: ColumnElement[bool]) -> list[int]:
+    """Delete the rows, in every table, of those tasks that `where` still holds for; answers their ids."""
+    # Locked, so that none is retried by its owner while it goes.
+    still = select(task.c.id).where(task.c.id.in_(candidates), *where).with_for_update()
+    task_ids = list((await connection.execute(still)).scalars())
     sent = select(delivery.c.id).where(delivery.c.task_id.in_(task_ids))
     delivery_ids = list((await connection.execute(sent)).scalars())
     await connection.execute(delete(delivery_attempt).where(delivery_attempt.c.delivery_id.in_(delivery_ids)))
     for table in (delivery, task_event, recognition):
         await connection.execute(delete(table).where(table.c.task_id.in_(task_ids)))
     await connection.execute(delete(task).where(task.c.id.in_(task_ids)))
+    return task_ids
 
 
 async def _load(connection: AsyncConnection, task_id: int, system_code: str | None) -> Task:

@@ -61,7 +61,7 @@ async def start_deliveries(
 async def record_try(
     db: Database, sent: Delivery, token: str, *, made: DeliveryTry, outcome: TryOutcome, log_id: int
 ) -> Delivery | None:
-    """Write what came of a try; None when the row is another's now."""
+    """Write what came of a try; None when the row is another's now. Safe to send again."""
     step = partial(_record_try, sent=sent, token=token, made=made, outcome=outcome, log_id=log_id)
     return await db.write(step)
 
@@ -102,7 +102,9 @@ async def _record_try(
         )
     )
     if changed.rowcount != 1:
-        return None
+        logged = select(delivery_attempt.c.id).where(delivery_attempt.c.id == log_id)
+        was_committed = (await connection.execute(logged)).first() is not None
+        return after if was_committed else None
     await connection.execute(
         insert(delivery_attempt).values(
             id=log_id,

@@ -102,4 +102,6 @@ async def replay_delivery(db: Database, delivery_id: int, *, system_code: str | 
 
     if await db.write(work) != 1:
         raise TaskNotFinal("The delivery is still being tried.")
-    return replace(before, status=DeliveryStatus.PENDING, tries=0, crashes=0, next_attempt_at=None)
+    return replace(
+        before, status=DeliveryStatus.PENDING, tries=0, crashes=0, next_attempt_at=None, delivered_at=None
+    )

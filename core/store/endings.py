@@ -85,10 +85,16 @@ def fail_picture(open_picture: Recognition, error: ErrorNote, at: datetime) -> R
     return replace(open_picture, status=RecognitionStatus.FAILED, error=error, completed_at=at)
 
 
-async def end_row(connection: AsyncConnection, after: Task, at: datetime, *guard: Any) -> bool:
+async def end_task(connection: AsyncConnection, after: Task, at: datetime, *guard: Any) -> bool:
     """Compare-and-set a task's row to its end, open pictures with it; tells whether it won."""
-    error = after.error
-    note = NO_ERROR if error is None else {"error_code": error.code, "error_message": error.message[:500]}
+    if not await end_row(connection, after, at, *guard):
+        return False
+    await fail_open_pictures(connection, after, at)
+    return True
+
+
+async def end_row(connection: AsyncConnection, after: Task, at: datetime, *guard: Any) -> bool:
+    """Compare-and-set a task's row alone to its end; tells whether it won."""
     changed = await connection.execute(
         update(task)
         .where(task.c.id == after.id, *guard)
@@ -98,20 +104,29 @@ async def end_row(connection: AsyncConnection, after: Task, at: datetime, *guard
             updated_at=at,
             failures=after.failures,
             crashes=after.crashes,
+            claim_token=after.claim_token,
             next_attempt_at=None,
             dedup_slot=None,
-            **note,
+            **_note(after),
         )
     )
-    if changed.rowcount != 1:
-        return False
-    if error is not None:
-        await connection.execute(
-            update(recognition)
-            .where(recognition.c.task_id == after.id, recognition.c.status == RecognitionStatus.PENDING)
-            .values(status=RecognitionStatus.FAILED, completed_at=at, **note)
-        )
-    return True
+    return changed.rowcount == 1
+
+
+async def fail_open_pictures(connection: AsyncConnection, after: Task, at: datetime) -> None:
+    """End what an end left open: those pictures fail with the task's error."""
+    if after.error is None:
+        return
+    await connection.execute(
+        update(recognition)
+        .where(recognition.c.task_id == after.id, recognition.c.status == RecognitionStatus.PENDING)
+        .values(status=RecognitionStatus.FAILED, completed_at=at, **_note(after))
+    )
+
+
+def _note(after: Task) -> dict[str, Any]:
+    error = after.error
+    return NO_ERROR if error is None else {"error_code": error.code, "error_message": error.message[:500]}
 
 
 def by_id(tasks: Sequence[Task]) -> dict[int, Task]:

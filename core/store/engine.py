@@ -26,6 +26,11 @@ T = TypeVar("T")
 _TRIES = 5
 # MySQL: deadlock, lock wait time-out. PostgreSQL: serialization failure, deadlock.
 _TRANSIENT_CODES = frozenset({1213, 1205, "40001", "40P01"})
+# What drivers report as if the database were ill, but is the fault of a value that was sent. MySQL: wrong
+# datetime, wrong string, invalid JSON, checks that a row violates.
+_ROW_FAULT_CODES = frozenset({1292, 1366, 3140, 3819, 4025})
+# PostgreSQL: connection lost, out of resources, stopped by an operator or shutting down.
+_ILL_CLASSES = ("08", "53", "57")
 
 
 class Database:
@@ -38,14 +43,14 @@ class Database:
     def __init__(self, settings: DatabaseSettings) -> None:
         self._settings = settings
         url = make_url(settings.url)
-        self.dialect = url.get_backend_name()
+        self.dialect = {"mariadb": "mysql"}.get(url.get_backend_name(), url.get_backend_name())
         self._timeout_seconds = settings.statement_timeout_seconds
         if self.dialect == "sqlite":
             Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
             self._readers = _sqlite_engine(settings, immediate=False)
             self._writer = _sqlite_engine(settings, immediate=True)
         else:
-            self._readers = self._writer = _server_engine(settings)
+            self._readers = self._writer = _server_engine(settings, is_mysql=self.dialect == "mysql")
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -107,7 +112,7 @@ def _as_unavailable() -> Iterator[None]:
     except DBAPIError as error:
         if _is_transient(error):
             raise _Transient from error
-        if isinstance(error, (OperationalError, InterfaceError)) or error.connection_invalidated:
+        if error.connection_invalidated or _is_ill(error):
             raise DatabaseUnavailable from error
         raise
     except (PoolTimeoutError, TimeoutError, OSError) as error:
@@ -115,13 +120,28 @@ def _as_unavailable() -> Iterator[None]:
 
 
 def _is_transient(error: DBAPIError) -> bool:
+    return _code(error) in _TRANSIENT_CODES or "database is locked" in str(error.orig)
+
+
+def _is_ill(error: DBAPIError) -> bool:
+    """Whether the database failed, and not what was sent to it."""
+    code = _code(error)
+    if isinstance(code, str) and code.startswith(_ILL_CLASSES):
+        return True
+    # A value that the driver cannot encode is an InterfaceError of asyncpg, and a ValueError too.
+    if code in _ROW_FAULT_CODES or isinstance(getattr(error.orig, "__cause__", None), ValueError):
+        return False
+    return isinstance(error, (OperationalError, InterfaceError))
+
+
+def _code(error: DBAPIError) -> object:
+    """PostgreSQL's SQLSTATE or MySQL's number."""
     original = error.orig
-    code = getattr(original, "sqlstate", None) or (original.args[:1] or (None,))[0] if original else None
-    return code in _TRANSIENT_CODES or "database is locked" in str(original)
+    state = getattr(original, "sqlstate", None)
+    return state or next(iter(getattr(original, "args", ())), None)
 
 
-def _server_engine(settings: DatabaseSettings) -> AsyncEngine:
-    is_mysql = settings.url.startswith("mysql")
+def _server_engine(settings: DatabaseSettings, *, is_mysql: bool) -> AsyncEngine:
     connect: dict[str, Any] = (
         {"connect_timeout": settings.connect_timeout_seconds}
         if is_mysql

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, Self, TypeVar
 
-from core.errors import IntakeFull
+from core.errors import IntakeFull, Unavailable
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -16,8 +16,8 @@ class GroupCommit(Generic[Item, Result]):
     """Hands what callers submit to `flush` in groups and gives each its own result back.
 
     `flush` gets the items of a group in the order of arrival and answers one result or exception
-    for each. When it raises, the group is split and every item is tried alone, so that one bad item
-    never fails its neighbours. An idle group flushes at once: nothing waits for company.
+    for each; see `flush_by_halves` for what happens when it raises. An idle group flushes at once:
+    nothing waits for company.
     """
 
     def __init__(
@@ -26,10 +26,9 @@ class GroupCommit(Generic[Item, Result]):
         *,
         max_group: int,
         max_pending: int,
-        split_on: tuple[type[Exception], ...],
     ) -> None:
         self._flush = flush
-        self._max_group, self._max_pending, self._split_on = max_group, max_pending, split_on
+        self._max_group, self._max_pending = max_group, max_pending
         self._pending: list[tuple[Item, asyncio.Future[Result]]] = []
         self._arrived = asyncio.Event()
         self._closing = False
@@ -76,14 +75,7 @@ class GroupCommit(Generic[Item, Result]):
         group = [(item, future) for item, future in group if not future.cancelled()]
         if not group:
             return
-        try:
-            results = await self._flush([item for item, _ in group])
-        except Exception as error:
-            if len(group) > 1 and isinstance(error, self._split_on):
-                for single in group:
-                    await self._settle([single])
-                return
-            results = [error] * len(group)
+        results = await flush_by_halves(self._flush, [item for item, _ in group])
         for (_, future), result in zip(group, results, strict=True):
             if future.done():
                 continue
@@ -91,3 +83,22 @@ class GroupCommit(Generic[Item, Result]):
                 future.set_exception(result)
             else:
                 future.set_result(result)
+
+
+async def flush_by_halves(
+    flush: Callable[[Sequence[Item]], Awaitable[Sequence[Result | Exception]]], items: Sequence[Item]
+) -> list[Result | Exception]:
+    """Flush items together; when that fails, each half by itself, so no bad item fails its neighbours.
+
+    An Unavailable is nobody's fault in particular and fails them all. A flush that raises must have
+    changed nothing.
+    """
+    try:
+        return list(await flush(items))
+    except Unavailable as error:
+        return [error] * len(items)
+    except Exception as error:
+        if len(items) == 1:
+            return [error]
+    middle = len(items) // 2
+    return [*await flush_by_halves(flush, items[:middle]), *await flush_by_halves(flush, items[middle:])]

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import DatabaseUnavailable
-from core.ids import MAX_INSTANCE, Reservation, wall_clock_ms
+from core.ids import MAX_INSTANCE, Reservation
 from core.store.engine import Database, now
 from core.store.tables import instance_lease
 
@@ -70,7 +70,7 @@ async def _acquire(connection: AsyncConnection, holder: str, span_ms: int) -> Re
     free = (await connection.execute(idle.limit(64))).all()
     if free:
         chosen = random.choice(free)
-        from_ms = max(chosen.reserved_until_ms, wall_clock_ms())
+        from_ms = max(chosen.reserved_until_ms, now_ms)
         won = await connection.execute(
             update(table)
             .where(table.c.instance == chosen.instance, table.c.holder == chosen.holder)
@@ -82,11 +82,11 @@ async def _acquire(connection: AsyncConnection, holder: str, span_ms: int) -> Re
     unused = [number for number in range(MAX_INSTANCE + 1) if number not in used]
     if not unused:
         return None
-    from_ms, number = wall_clock_ms(), random.choice(unused)
+    number = random.choice(unused)
     await connection.execute(
-        insert(table).values(instance=number, holder=holder, reserved_until_ms=from_ms + span_ms)
+        insert(table).values(instance=number, holder=holder, reserved_until_ms=now_ms + span_ms)
     )
-    return _reservation(number, holder, from_ms, span_ms)
+    return _reservation(number, holder, now_ms, span_ms)
 
 
 def _reservation(instance: int, holder: str, from_ms: int, span_ms: int) -> Reservation:

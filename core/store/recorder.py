@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Self
 
-from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.domain.delivery import Delivery
@@ -36,7 +35,7 @@ class Recorder:
     ) -> None:
         self._db, self._ids, self._promises = db, ids, promises
         self._group: GroupCommit[Record, Written] = GroupCommit(
-            self._flush, max_group=max_group, max_pending=max_pending, split_on=(IntegrityError, DataError)
+            self._flush, max_group=max_group, max_pending=max_pending
         )
         self._stack = AsyncExitStack()
 

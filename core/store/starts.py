@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, Row, and_, exists, func, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from core.domain.delivery import Delivery
+from core.domain.delivery import Delivery, EventType
 from core.domain.promises import Promises
 from core.domain.routing import Member
 from core.domain.task import Task, TaskStatus
 from core.ids import Ids
-from core.store.attempts import Started, note_starts, start_attempts
 from core.store.endings import Ledger, by_id, take_spare_ids
 from core.store.engine import Database, now
-from core.store.tables import task, worker
+from core.store.tables import task, task_event, worker
 from core.store.tasks import load_tasks
+from core.store.types import server_now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,23 @@ class _Claimed:
     known: Mapping[int, Task]
     worker_id: str
     token: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Started:
+    """What the row says of an attempt that has just begun."""
+
+    task_id: int
+    attempt: int
+    failures: int
+    crashes: int
+    series: int
+    started_at: datetime
+    deadline_at: datetime
+    is_new: bool
+    """Whether this call started it, and not an earlier one under the same token."""
+    is_first: bool
+    """Whether it is the first start of this series."""
 
 
 class Starter:
@@ -56,18 +75,87 @@ class Starter:
         return await self._db.write(partial(self._start, claim, spare))
 
     async def _start(self, claim: _Claimed, spare: list[int], connection: AsyncConnection) -> Starts:
-        started = await start_attempts(
-            connection, worker_id=claim.worker_id, token=claim.token, members=claim.members
-        )
+        started = await _start_rows(connection, claim)
         ledger = Ledger(promises=self._promises, at=await now(connection), spare_ids=list(spare))
         tasks = await _as_started(connection, started, claim)
-        note_starts(ledger, tasks, {row.task_id for row in started if row.is_first})
+        for begun, row in zip(tasks, started, strict=True):
+            if row.is_new:
+                ledger.note(TaskStatus.PENDING, begun, "attempt started")
+            if row.is_new and row.is_first:
+                ledger.promise(begun, EventType.STARTED)
         await ledger.write(connection)
         is_open = len(started) == len(claim.members) or await _is_open(connection, claim.worker_id)
         return Starts(tasks=tuple(tasks), deliveries=tuple(ledger.deliveries), is_open=is_open)
 
 
-async def _as_started(connection: AsyncConnection, started: Sequence[Started], claim: _Claimed) -> list[Task]:
+def _may_start(claim: _Claimed) -> ColumnElement[bool]:
+    wanted = [(member.id, member.attempt - 1) for member in claim.members]
+    return and_(
+        task.c.id.in_([task_id for task_id, _ in wanted]),
+        tuple_(task.c.id, task.c.attempt).in_(wanted),
+        task.c.status == TaskStatus.PENDING,
+        task.c.cancel_requested.is_(False),
+        or_(task.c.started_at.is_not(None), task.c.queue_expires_at > server_now()),
+        exists(select(worker.c.id).where(worker.c.id == claim.worker_id, worker.c.closed_at.is_(None))),
+    )
+
+
+async def _start_rows(connection: AsyncConnection, claim: _Claimed) -> list[_Started]:
+    """Start the attempts that still may; one statement for all.
+
+    The claim token tells which were won, also when an earlier answer was lost.
+    """
+    begun = await connection.execute(
+        update(task)
+        .where(_may_start(claim))
+        .values(
+            status=TaskStatus.IN_PROGRESS,
+            attempt=task.c.attempt + 1,
+            worker_id=claim.worker_id,
+            claim_token=claim.token,
+            deadline_at=server_now(task.c.timeout_seconds),
+            updated_at=server_now(),
+            started_at=func.coalesce(task.c.started_at, server_now()),
+            next_attempt_at=None,
+            dedup_slot=None,
+        )
+    )
+    names = ("attempt", "failures", "crashes", "series", "started_at", "deadline_at")
+    mine = await connection.execute(
+        select(task.c.id, task.c.updated_at, *(task.c[name] for name in names)).where(
+            task.c.id.in_([member.id for member in claim.members]),
+            task.c.worker_id == claim.worker_id,
+            task.c.claim_token == claim.token,
+            task.c.status == TaskStatus.IN_PROGRESS,
+        )
+    )
+    rows = mine.all()
+    noted = await _noted(connection, rows) if begun.rowcount < len(rows) else set()
+    return [
+        _Started(
+            task_id=row.id,
+            is_new=row.id not in noted,
+            is_first=row.started_at == row.updated_at,
+            **{name: getattr(row, name) for name in names},
+        )
+        for row in rows
+    ]
+
+
+async def _noted(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> set[int]:
+    """Those whose start stands in their history already: its commit succeeded, its answer was lost."""
+    starts = [(row.id, row.attempt, TaskStatus.IN_PROGRESS.value) for row in rows]
+    event = task_event.c
+    statement = select(event.task_id).where(
+        event.task_id.in_([row.id for row in rows]),
+        tuple_(event.task_id, event.attempt, event.to_status).in_(starts),
+    )
+    return set((await connection.execute(statement)).scalars())
+
+
+async def _as_started(
+    connection: AsyncConnection, started: Sequence[_Started], claim: _Claimed
+) -> list[Task]:
     # A message tells what was asked; only before the first attempt is that all there is to know.
     missing = [row.task_id for row in started if row.attempt > 1 or row.task_id not in claim.known]
     loaded = by_id(await load_tasks(connection, task.c.id.in_(missing))) if missing else {}

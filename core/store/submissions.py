@@ -11,7 +11,7 @@ from functools import partial
 from typing import Self
 
 from sqlalchemy import ColumnElement, insert, tuple_, update
-from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.domain.promises import Promises
@@ -20,9 +20,9 @@ from core.domain.task import Task, TaskStatus
 from core.errors import ClientIdReused, DatabaseUnavailable, Fault, IdempotencyKeyReused, MusterError
 from core.ids import Ids
 from core.settings import IntakeSettings
-from core.store.endings import Ledger, end_row, ended, take_spare_ids
+from core.store.endings import Ledger, end_task, ended, take_spare_ids
 from core.store.engine import Database, now
-from core.store.group_commit import GroupCommit
+from core.store.group_commit import GroupCommit, flush_by_halves
 from core.store.rows import recognition_to_row, task_to_row
 from core.store.tables import recognition, task
 from core.store.tasks import load_tasks
@@ -58,7 +58,6 @@ class Submissions:
             self._flush,
             max_group=settings.max_group,
             max_pending=settings.max_pending,
-            split_on=(IntegrityError, DataError),
         )
         self._stack = AsyncExitStack()
 
@@ -87,12 +86,16 @@ class Submissions:
 
     async def _flush(self, group: Sequence[Task]) -> list[Submitted | Exception]:
         results: dict[int, Submitted | Exception] = {}
+        down: Submitted | Exception | None = None
         for wave in _waves(group):
-            for new, result in zip(wave, await self._store(wave), strict=True):
-                results[new.id] = result
+            # A wave is its own transaction: what fails in a later one must not send an earlier one again.
+            stored = [down] * len(wave) if down else await flush_by_halves(self._store, wave)
+            results.update(zip((new.id for new in wave), stored, strict=True))
+            if all(isinstance(found, DatabaseUnavailable) for found in stored):
+                down = stored[0]
         return [results[new.id] for new in group]
 
-    async def _store(self, wave: list[Task]) -> list[Submitted | Exception]:
+    async def _store(self, wave: Sequence[Task]) -> list[Submitted | Exception]:
         """Store tasks that share no key. One alone tries again when another process was quicker."""
         for attempt in range(1, _TRIES + 1):
             spare = await take_spare_ids(self._ids, 2 * len(wave))
@@ -114,7 +117,7 @@ class Submissions:
         )
 
     async def _insert(
-        self, wave: list[Task], spare: list[int], connection: AsyncConnection
+        self, wave: Sequence[Task], spare: list[int], connection: AsyncConnection
     ) -> list[Submitted | Exception]:
         ledger = Ledger(promises=self._promises, at=await now(connection), spare_ids=list(spare))
         prior = await _load_prior(connection, wave)
@@ -161,7 +164,7 @@ def _waves(group: Sequence[Task]) -> list[list[Task]]:
     return [members for members, _ in waves]
 
 
-async def _load_prior(connection: AsyncConnection, wave: list[Task]) -> _Prior:
+async def _load_prior(connection: AsyncConnection, wave: Sequence[Task]) -> _Prior:
     columns = (task.c.idempotency_key, task.c.client_id, task.c.dedup_slot)
     names = ("idempotency_key", "client_id", "dedup_key")
     found: list[dict[tuple[str, str | None], Task]] = []
@@ -209,7 +212,7 @@ async def _supersede(connection: AsyncConnection, ledger: Ledger, held: Task) ->
     """Cancel the waiting task; None when it has started meanwhile (its slot is free then)."""
     after = ended(held, TaskStatus.CANCELLED, _SUPERSEDED, ledger.at)
     waiting = (task.c.status == TaskStatus.PENDING, task.c.started_at.is_(None))
-    if not await end_row(connection, after, ledger.at, *waiting):
+    if not await end_task(connection, after, ledger.at, *waiting):
         return None
     ledger.end(held.status, after, "superseded")
     return after

@@ -75,6 +75,29 @@ class Systems:
             )
         )
 
+    async def rotate(self, code: str, *, overlap_seconds: float) -> bytes:
+        """Give the system a new secret; the old one signs along for a while. Raises NotFound."""
+        return await self._db.write(partial(self._rotate, code, overlap_seconds))
+
+    async def _rotate(self, code: str, overlap_seconds: float, connection: AsyncConnection) -> bytes:
+        mine = select(system).where(system.c.code == code).with_for_update()
+        row = (await connection.execute(mine)).one_or_none()
+        if row is None:
+            raise NotFound("There is no such system.")
+        secret, version = os.urandom(SECRET_BYTES), row.secret_version + 1
+        await connection.execute(
+            update(system)
+            .where(system.c.code == code)
+            .values(
+                secret=self._sealer.seal(secret, code, version),
+                secret_version=version,
+                old_secret=row.secret,
+                old_secret_until=server_now(overlap_seconds),
+                updated_at=server_now(),
+            )
+        )
+        return secret
+
     async def all(self) -> list[System]:
         """All systems by code."""
         async with self._db.read() as connection:

@@ -43,9 +43,11 @@ class HistoryLine:
     why: str
 
 
-async def load_tasks(connection: AsyncConnection, *where: ColumnElement[bool]) -> list[Task]:
+async def load_tasks(
+    connection: AsyncConnection, *where: ColumnElement[bool], limit: int | None = None
+) -> list[Task]:
     """Tasks with their pictures, in the order of their ids."""
-    return await _with_pictures(connection, select(task).where(*where).order_by(task.c.id))
+    return await _with_pictures(connection, select(task).where(*where).order_by(task.c.id).limit(limit))
 
 
 async def get_task(db: Database, task_id: int, *, system_code: str | None = None) -> Task | None:

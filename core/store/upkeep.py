@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import partial
 
 from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.domain.promises import Promises
@@ -15,7 +16,7 @@ from core.domain.recognition import ErrorNote
 from core.domain.task import Task, TaskStatus
 from core.ids import Ids
 from core.store.changes import erase
-from core.store.endings import Ledger, end_row, ended, take_spare_ids
+from core.store.endings import Ledger, end_task, ended, take_spare_ids
 from core.store.engine import Database, now
 from core.store.tables import queue_state, recognition, task, worker
 from core.store.tasks import load_tasks
@@ -60,7 +61,7 @@ async def _expire(
     expired = []
     for before in await load_tasks(connection, task.c.id.in_(found)):
         after = ended(before, TaskStatus.EXPIRED, _EXPIRED, ledger.at)
-        if await end_row(connection, after, ledger.at, due):
+        if await end_task(connection, after, ledger.at, due):
             ledger.end(before.status, after, "waited too long")
             expired.append(after)
     await ledger.write(connection)
@@ -109,7 +110,8 @@ async def _lose(connection: AsyncConnection, ledger: Ledger, before: Task, max_c
         _is_lost(),
         task.c.cancel_requested.is_(before.cancel_requested),
     )
-    crashed = replace(before, crashes=before.crashes + 1)
+    # Without its token the lost worker cannot take this change for its own when it wakes.
+    crashed = replace(before, crashes=before.crashes + 1, claim_token=None)
     if before.cancel_requested:
         after = ended(crashed, TaskStatus.CANCELLED, _CANCELLED, ledger.at)
     elif crashed.crashes >= max_crashes:
@@ -117,14 +119,20 @@ async def _lose(connection: AsyncConnection, ledger: Ledger, before: Task, max_c
     else:
         after = replace(crashed, status=TaskStatus.PENDING, next_attempt_at=None)
     if after.is_final:
-        if not await end_row(connection, after, ledger.at, *guard):
+        if not await end_task(connection, after, ledger.at, *guard):
             return None
         ledger.end(before.status, after, "worker lost")
         return after
     changed = await connection.execute(
         update(task)
         .where(task.c.id == before.id, *guard)
-        .values(status=after.status, crashes=after.crashes, next_attempt_at=None, updated_at=ledger.at)
+        .values(
+            status=after.status,
+            crashes=after.crashes,
+            claim_token=None,
+            next_attempt_at=None,
+            updated_at=ledger.at,
+        )
     )
     if changed.rowcount != 1:
         return None
@@ -140,8 +148,7 @@ async def pending_page(
     if changed_after is not None:
         where += [task.c.updated_at >= changed_after, task.c.updated_at <= server_now(-3.0)]
     async with db.read() as connection:
-        rows = await connection.execute(select(task.c.id).where(*where).order_by(task.c.id).limit(limit))
-        return await load_tasks(connection, task.c.id.in_(list(rows.scalars())))
+        return await load_tasks(connection, *where, limit=limit)
 
 
 async def read_scan_mark(db: Database, queue: str) -> datetime | None:
@@ -162,7 +169,10 @@ async def write_scan_mark(db: Database, queue: str, at: datetime) -> None:
             row = {"queue": queue, "paused": False, "scanned_at": at}
             await connection.execute(queue_state.insert().values(row))
 
-    await db.write(work)
+    try:
+        await db.write(work)
+    except IntegrityError:  # another process added the row at the same moment
+        await db.write(work)
 
 
 async def prune_tasks(
@@ -174,15 +184,15 @@ async def prune_tasks(
     if not found:
         return 0, []
 
-    async def work(connection: AsyncConnection) -> list[str]:
-        keys = select(recognition.c.media_key).where(
+    async def work(connection: AsyncConnection) -> tuple[int, list[str]]:
+        keys = select(recognition.c.task_id, recognition.c.media_key).where(
             recognition.c.task_id.in_(found), recognition.c.media_key.is_not(None)
         )
-        media_keys = list((await connection.execute(keys)).scalars())
-        await erase(connection, found)
-        return media_keys
+        rows = (await connection.execute(keys)).all()
+        erased = set(await erase(connection, found, old))
+        return len(erased), [row.media_key for row in rows if row.task_id in erased]
 
-    return len(found), await db.write(work)
+    return await db.write(work)
 
 
 async def _ids_of(db: Database, which: ColumnElement[bool], limit: int) -> list[int]:

@@ -78,8 +78,8 @@ async def store(store_url: str) -> AsyncIterator[Store]:
 
 
 @pytest.fixture
-async def other_store(store: Store, store_url: str) -> AsyncIterator[Store]:
-    """Give the same database as another process sees it."""
+async def other_store(store_url: str) -> AsyncIterator[Store]:
+    """Give the same database as another process sees it; for use beside `store`."""
     opened = Store.open(store_url)
     yield opened
     await opened.db.close()
