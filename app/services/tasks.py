@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -71,8 +72,7 @@ class TaskService:
         """Submit each on its own, side by side; they share transactions, not fates."""
 
         async def one(index: int, raw: Any) -> Submitted | MusterError:
-            # One key for the whole batch stands for one key per item.
-            key = None if asked.idempotency_key is None else f"{asked.idempotency_key}#{index}"
+            key = _item_key(asked.idempotency_key, index)
             try:
                 return await self.submit(raw, replace(asked, idempotency_key=key), principal)
             except MusterError as error:
@@ -222,6 +222,13 @@ class TaskService:
         )
         with suppress(QueueUnavailable):
             await self._base.events.publish(event)
+
+
+def _item_key(batch_key: str | None, index: int) -> str | None:
+    """One key for a whole batch stands for one key per item; all fit the column."""
+    if batch_key is None:
+        return None
+    return f"{hashlib.sha256(batch_key.encode()).hexdigest()}#{index}"
 
 
 def _view(position: Position) -> QueueView:
