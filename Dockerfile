@@ -16,8 +16,8 @@ RUN PYTHONPATH=/srv/backend /srv/venv/bin/pip install --no-deps --no-build-isola
     && /srv/venv/bin/python -m compileall -q core app worker
 
 FROM python:3.12-slim
-RUN groupadd --system --gid 10001 muster \
-    && useradd --system --uid 10001 --gid muster --home-dir /var/lib/muster --shell /usr/sbin/nologin muster \
+RUN groupadd --gid 10001 muster \
+    && useradd --uid 10001 --no-create-home --gid muster --home-dir /var/lib/muster --shell /usr/sbin/nologin muster \
     && install --directory --owner muster --group muster /var/lib/muster /var/lib/muster/media
 COPY --from=builder /srv/venv /srv/venv
 COPY --from=builder /srv/muster /srv/muster

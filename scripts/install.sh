@@ -42,10 +42,10 @@ if ! is_recent .venv/bin/python || ! .venv/bin/python -m pip --version >/dev/nul
     "$python" -m venv .venv
 fi
 
-say "Installing the locked packages into .venv …"
+say "Installing the locked packages into .venv, which takes a minute or two …"
 projects=(--editable .)
 if [ -f client/pyproject.toml ]; then projects+=(--editable ./client); fi
 export PIP_DISABLE_PIP_VERSION_CHECK=1
-.venv/bin/python -m pip install --quiet --require-hashes --requirement requirements/dev.txt </dev/null
-.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation "${projects[@]}" </dev/null
+.venv/bin/python -m pip install -qq --require-hashes --requirement requirements/dev.txt </dev/null
+.venv/bin/python -m pip install -qq --no-deps --no-build-isolation "${projects[@]}" </dev/null
 say "Installed. The command is .venv/bin/muster"
