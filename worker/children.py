@@ -1,8 +1,4 @@
-"""Child processes and the slots they live in.
-
-A slot is a place for one child. A child that takes too long, dies, or has done its share of
-pictures is killed, and another is started in its slot at once, before anybody asks for it.
-"""
+"""Child processes: how one is started, spoken with and ended. Who replaces it: worker/places.py."""
 
 from __future__ import annotations
 
@@ -40,6 +36,8 @@ class ComputeSettings:
     threads_per_child: int = 1
     memory_bytes: int = 2_000_000_000
     recycle_after: int = 1000
+    keep_spare: bool = True
+    """Keep one more child ready, so that one that was killed is replaced without waiting for a start."""
     open_files: int = 64
     start_timeout_seconds: float = 30.0
     """Time to start a child and load the models wanted from the start."""
@@ -155,81 +153,3 @@ async def _spawn(settings: ComputeSettings) -> asyncio.subprocess.Process:
             **settings.environment,
         },
     )
-
-
-class Slot:
-    """A place for one child, refilled in the background; opened and closed by Compute."""
-
-    def __init__(self, settings: ComputeSettings, models: tuple[ModelSpec, ...]) -> None:
-        self._settings = settings
-        self._models = models
-        self._group: asyncio.TaskGroup | None = None
-        self._filling: asyncio.Task[Child | RecogniserCrashed] | None = None
-        self._leaving: list[Child] = []
-
-    def open(self, group: asyncio.TaskGroup) -> None:
-        """Start the first child; `group` runs the starts."""
-        self._group = group
-        self._fill()
-
-    def close(self) -> None:
-        """Kill the child and start no other."""
-        self._group = None
-        if self._filling is not None:
-            present = _result(self._filling)
-            if isinstance(present, Child):
-                self._dismiss(present)
-            self._filling.cancel()
-
-    async def gone(self) -> None:
-        """Wait until every child that was killed has been collected."""
-        for child in tuple(self._leaving):
-            await child.gone()
-
-    async def child(self) -> Child:
-        """The living child of this slot, once it is ready; raises RecogniserCrashed when none starts."""
-        if self._filling is not None:
-            present = _result(self._filling)
-            if isinstance(present, Child) and present.is_alive:
-                return present
-            if isinstance(present, Child):
-                self._dismiss(present)
-            if present is not None:
-                self._fill()
-        if self._filling is None or self._group is None:
-            raise RecogniserCrashed("The recognisers are being shut down.")
-        # Shielded: a caller that is cancelled must not stop a start that the next one needs.
-        filled = await asyncio.shield(self._filling)
-        if isinstance(filled, RecogniserCrashed):
-            raise filled
-        return filled
-
-    def done(self, child: Child, fit: bool) -> None:
-        """Take a child back after a job; replace it when it is not fit or has done its share."""
-        if not fit or child.jobs >= self._settings.recycle_after:
-            self._dismiss(child)
-            self._fill()
-
-    def _dismiss(self, child: Child) -> None:
-        child.kill()
-        self._leaving.append(child)
-
-    def _fill(self) -> None:
-        if self._group is not None:
-            self._filling = self._group.create_task(self._start())
-
-    async def _start(self) -> Child | RecogniserCrashed:
-        """Start a child when those before it are gone; a failure is kept for whoever asks."""
-        await self.gone()
-        self._leaving.clear()
-        try:
-            return await start_child(self._settings, self._models)
-        except RecogniserCrashed as error:
-            return error
-
-
-def _result(
-    task: asyncio.Task[Child | RecogniserCrashed],
-) -> Child | RecogniserCrashed | None:
-    """What a start came to; None while it is under way or was cancelled."""
-    return task.result() if task.done() and not task.cancelled() else None

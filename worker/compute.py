@@ -1,8 +1,8 @@
 """Runs picture jobs in child processes under hard limits; only findings come back.
 
 A job never shares a child or a pipe with another, so one that hangs, crashes or is cancelled costs
-its neighbours nothing. The children themselves are worker/children.py, what runs in one is
-worker/child.py.
+its neighbours nothing. The children are worker/children.py, what fills their places again is
+worker/places.py, what runs in one is worker/child.py.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import Self
 
 from core.catalogue import ModelSpec
 from core.errors import RecogniserCrashed, RecogniserTimeout, SettingsError
-from worker.children import ANSWERS_NONSENSE, ComputeSettings, Slot
+from worker.children import ANSWERS_NONSENSE, ComputeSettings
 from worker.jobs import PictureJob, PictureOutcome, outcome_from
+from worker.places import Place
 
 __all__ = ["Compute", "ComputeSettings", "PictureJob", "PictureOutcome"]
 
@@ -25,35 +26,45 @@ class Compute:
 
     def __init__(self, settings: ComputeSettings, models: Sequence[ModelSpec] = ()) -> None:
         """Prepare; `models` are loaded by every child before its first picture, others on first use."""
-        self._slots = [Slot(settings, tuple(models)) for _ in range(settings.children)]
-        self._free: asyncio.Queue[Slot] = asyncio.Queue()
+        self.spare = Place(settings, tuple(models)) if settings.keep_spare else None
+        """A place whose child is ready to take over for one that was killed."""
+        self._places = [Place(settings, tuple(models), self.spare) for _ in range(settings.children)]
+        self._free: asyncio.Queue[Place] = asyncio.Queue()
         self._group = asyncio.TaskGroup()
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
-        for slot in self._slots:
-            slot.open(self._group)
-            self._free.put_nowait(slot)
+        for place in self._places:
+            place.open(self._group)
+            self._free.put_nowait(place)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for slot in self._slots:
-            slot.close()
+        places = self._places if self.spare is None else [*self._places, self.spare]
+        for place in places:
+            place.close()
         try:
             await self._group.__aexit__(kind, error, trace)
         finally:
-            for slot in self._slots:
-                await slot.gone()
+            for place in places:
+                await place.gone()
 
     async def ready(self) -> None:
-        """Wait until every child has started; raises SettingsError when a model cannot be loaded."""
-        for slot in self._slots:
-            failed = (await slot.child()).failed
+        """Wait until every child has started, then start the spare; call it once.
+
+        Raises:
+            SettingsError: A model cannot be loaded.
+            RecogniserCrashed: A child cannot be started.
+        """
+        for place in self._places:
+            failed = (await place.child()).failed
             if failed:
                 reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
                 raise SettingsError(f"Models cannot be loaded: {reasons}")
+        if self.spare is not None:
+            self.spare.open(self._group)
 
     async def run(self, job: PictureJob, timeout_seconds: float) -> PictureOutcome:
         """Do a job in the next free child.
@@ -67,16 +78,16 @@ class Compute:
             RecogniserCrashed: The child died, ran out of memory, or its recogniser failed.
             DecodeError: The picture is at fault, or an area lies outside it.
         """
-        slot = await self._free.get()
+        place = await self._free.get()
         try:
-            return await _run_in(slot, job, timeout_seconds)
+            return await _run_in(place, job, timeout_seconds)
         finally:
-            self._free.put_nowait(slot)
+            self._free.put_nowait(place)
 
 
-async def _run_in(slot: Slot, job: PictureJob, timeout_seconds: float) -> PictureOutcome:
-    """Give a job to the slot's child; a child that does not answer in full is killed, whatever the reason."""
-    child = await slot.child()
+async def _run_in(place: Place, job: PictureJob, timeout_seconds: float) -> PictureOutcome:
+    """Give a job to the place's child; a child that does not answer in full is killed."""
+    child = await place.child()
     fit = False
     try:
         async with asyncio.timeout(timeout_seconds):
@@ -88,4 +99,4 @@ async def _run_in(slot: Slot, job: PictureJob, timeout_seconds: float) -> Pictur
     except ANSWERS_NONSENSE as error:
         raise RecogniserCrashed from error
     finally:
-        slot.done(child, fit)
+        place.done(child, fit)

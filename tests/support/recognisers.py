@@ -106,6 +106,20 @@ class Slow(_Misbehaving):
         return []
 
 
+class Waits(_Misbehaving):
+    """Returns when the test lets it: when the connection to port `tell` is closed."""
+
+    name: ClassVar[str] = "waits"
+
+    def recognise(self, pixels: Pixels, prompt: str, min_score: float) -> list[Found]:
+        del pixels, prompt, min_score
+        with socket.create_connection(("127.0.0.1", int(self._options["tell"]))) as line:
+            line.sendall(json.dumps([os.getpid(), "waits"]).encode())
+            line.shutdown(socket.SHUT_WR)
+            line.recv(1)
+        return []
+
+
 class Flaky(_Misbehaving):
     """Dies until it has been tried as often as its option `deaths` says; counts in the file `tally`."""
 
