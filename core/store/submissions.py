@@ -103,7 +103,7 @@ class Submissions:
             try:
                 return await self._db.write(partial(self._insert, numbered, spare))
             except IntegrityError:
-                if len(wave) > 1:
+                if len(wave) > 1 or (attempt == _TRIES and not _keys(wave[0])):
                     raise
         raise DatabaseUnavailable("Too many requests used the same key at once; try again.")
 
@@ -148,13 +148,9 @@ class _Prior:
 
 def _waves(group: Sequence[Task]) -> list[list[Task]]:
     """Split a group so that two tasks with the same key go one after the other."""
-    waves: list[tuple[list[Task], set[object]]] = []
+    waves: list[tuple[list[Task], set[tuple[str, str, str]]]] = []
     for new in group:
-        keys = {
-            (new.system_code, kind, key)
-            for kind, key in (("i", new.idempotency_key), ("c", new.client_id), ("d", new.dedup_key))
-            if key is not None
-        }
+        keys = _keys(new)
         # The last wave with one of its keys, plus one, keeps the order of arrival.
         place = max((i + 1 for i, (_, taken) in enumerate(waves) if taken & keys), default=0)
         if place == len(waves):
@@ -162,6 +158,12 @@ def _waves(group: Sequence[Task]) -> list[list[Task]]:
         waves[place][0].append(new)
         waves[place][1].update(keys)
     return [members for members, _ in waves]
+
+
+def _keys(new: Task) -> set[tuple[str, str, str]]:
+    """What no two rows may share, by system and kind."""
+    kinds = (("i", new.idempotency_key), ("c", new.client_id), ("d", new.dedup_key))
+    return {(new.system_code, kind, key) for kind, key in kinds if key is not None}
 
 
 async def _load_prior(connection: AsyncConnection, wave: Sequence[Task]) -> _Prior:
