@@ -8,10 +8,12 @@ import tomllib
 from importlib.resources import files
 from typing import Any
 
+import click
 import jsonschema
 import pytest
 import yaml
 
+from app.cli.main import cli
 from core.settings import Settings
 from tests.support.sources import ROOT
 
@@ -110,17 +112,27 @@ def test_every_dependency_is_locked() -> None:
         assert {re.split(r"[\[<>=;~ ]", entry)[0].lower() for entry in wanted} <= locked
 
 
-def test_the_processes_of_the_procfile_are_those_of_the_compose_file() -> None:
-    lines = (ROOT / "Procfile").read_text().splitlines()
-    commands = {name: rest.split()[:2] for name, rest in (line.split(": ", 1) for line in lines)}
-    assert commands == {
-        "web": ["muster", "web"],
-        "worker": ["muster", "worker"],
-        "release": ["muster", "migrate"],
-    }
+def _started() -> list[list[str]]:
+    """Give the arguments of every `muster` that the Procfile, the compose file or the image starts."""
+    procfile = (ROOT / "Procfile").read_text().replace("${PORT:-8000}", "8000").splitlines()
+    image = re.search(r"^CMD (\[.*\])$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert image
     services = _compose("docker-compose.yml")["services"]
-    assert [services[name]["command"][0] for name in ("web", "worker", "migrate")] == [
-        "web",
-        "worker",
-        "migrate",
+    return [
+        *(line.split(": muster ", 1)[1].split() for line in procfile),
+        *(services[name]["command"] for name in ("migrate", "web", "worker")),
+        json.loads(image[1]),
     ]
+
+
+@pytest.mark.parametrize("arguments", _started(), ids=" ".join)
+def test_every_command_of_the_deployment_exists(arguments: list[str]) -> None:
+    with click.Context(cli) as context:
+        command = cli.get_command(context, arguments[0])
+        assert command is not None
+        command.make_context(arguments[0], list(arguments[1:]), parent=context)
+
+
+def test_the_procfile_names_the_processes_of_a_platform() -> None:
+    lines = (ROOT / "Procfile").read_text().splitlines()
+    assert [line.split(":")[0] for line in lines] == ["web", "worker", "release"]
