@@ -29,6 +29,7 @@ class AppContext:
     settings: Settings
     base: Foundation
     doorkeeper: Doorkeeper
+    meaning: Meaning
     tasks: TaskService
     envelopes: EnvelopeService
     pictures: PictureService
@@ -51,11 +52,12 @@ async def open_context(settings: Settings) -> AsyncIterator[AppContext]:
             zone=settings.zone,
             urls=UrlRules(net_settings(settings)),
         )
-        tasks = TaskService(base, submissions, waiting, meaning)
+        tasks = TaskService(base, submissions, waiting)
         yield AppContext(
             settings=settings,
             base=base,
             doorkeeper=Doorkeeper(base.db, is_on=settings.auth == "on"),
+            meaning=meaning,
             tasks=tasks,
             envelopes=EnvelopeService(base, tasks),
             pictures=PictureService(base),

@@ -13,8 +13,8 @@ from quart import Response, request
 from app.auth import Principal
 from app.context import context
 from app.schemas.json import read_json
+from app.schemas.reading import Asked
 from app.schemas.submission import parse_time
-from app.services.tasks import Asked
 from core.domain.task import TaskStatus
 from core.errors import Fault, NotFound, NotJson, ValidationFailed
 from core.store.tasks import TaskFilter

@@ -100,7 +100,7 @@ class RecogniseSettings(_Group):
     children: int = Field(0, ge=0, le=256, description="Child processes per worker; 0 = one per core")
     threads: int = Field(1, ge=1, le=64, description="Threads of a model in one child")
     timeout_seconds: float = Field(30.0, gt=0, description="Time to decode and recognise one picture")
-    memory_bytes: int = Field(2_000_000_000, ge=256_000_000, description="Address space of a child")
+    memory_bytes: int = Field(2_000_000_000, ge=1_000_000_000, description="Address space of a child")
     recycle_after: int = Field(1000, ge=1, description="Pictures after which a child is replaced")
     annotate: bool = Field(True, description="Save a picture with boxes and areas drawn on it")
     model_path: Path | None = Field(

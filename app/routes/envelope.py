@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from quart import Blueprint, Response
 
 from app.context import context
 from app.requests import asked, identifier, json_body, json_response, principal
+from app.schemas.reading import demand_envelope, read_task
 from core.domain.envelope import Envelope
+from core.domain.task import CallbackShape
 
 envelope = Blueprint("envelope", __name__)
 
@@ -15,7 +19,9 @@ envelope = Blueprint("envelope", __name__)
 async def submit() -> Response:
     """Accept a task in the profile's words."""
     who, body = await principal(), await json_body()
-    accepted = await context().envelopes.submit(body, who, asked())
+    demand_envelope(body)
+    shaped = replace(asked(), callback_shape=CallbackShape.ENVELOPE)
+    accepted = await context().envelopes.submit(read_task(body, shaped, who, context().meaning))
     return json_response(Envelope(code=200, message="", data=accepted, success=True))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from quart import Blueprint, Response, g, request
 
+from app.auth import Principal
 from app.context import context
 from app.problems import problem_of
 from app.requests import (
@@ -25,8 +26,7 @@ from app.requests import (
     task_filter,
 )
 from app.schemas.answers import BatchItem, BatchView, TaskPage
-from app.schemas.faults import check_form, failure
-from app.schemas.submission import BatchIn
+from app.schemas.reading import read_batch, read_task
 from app.services.tasks import MAX_WAIT_SECONDS
 from core.domain.task import Task
 from core.domain.wire import TaskView
@@ -64,7 +64,7 @@ async def _submitted(submitted: Submitted) -> Response:
 async def submit() -> Response:
     """Accept one task."""
     who, body = await principal(), await json_body()
-    return await _submitted(await context().tasks.submit(body, asked(), who))
+    return await _submitted(await context().tasks.submit(read_task(body, asked(), who, context().meaning)))
 
 
 @tasks.put("/v1/tasks/<client_id>")
@@ -74,20 +74,24 @@ async def put(client_id: str) -> Response:
     if not _CLIENT_ID.fullmatch(client_id) or client_id.isdigit():
         detail = "must be 1 to 64 of A-Z a-z 0-9 . _ - and not only digits"
         raise ValidationFailed([Fault(pointer="/client_id", detail=detail)])
-    submitted = await context().tasks.submit(await json_body(), asked(client_id), who)
-    return await _submitted(submitted)
+    draft = read_task(await json_body(), asked(client_id), who, context().meaning)
+    return await _submitted(await context().tasks.submit(draft))
 
 
 @tasks.post("/v1/tasks/batch")
 async def submit_batch() -> Response:
     """Accept many tasks; each item has its own outcome."""
-    who, body = await principal(), await json_body()
-    batch, faults = check_form(BatchIn, body)
-    if batch is None:
-        raise failure(faults)
-    outcomes = await context().tasks.submit_batch(batch.items, asked(), who)
+    who, items = await principal(), read_batch(await json_body())
+    outcomes = await context().tasks.submit_batch([_draft(item, who) for item in items])
     views = await context().tasks.queue_views([o.task for o in outcomes if isinstance(o, Submitted)])
     return json_response(BatchView(items=[_item(outcome, views) for outcome in outcomes]))
+
+
+def _draft(item: Any, who: Principal) -> Task | MusterError:
+    try:
+        return read_task(item, asked(), who, context().meaning)
+    except MusterError as error:
+        return error
 
 
 def _item(outcome: Submitted | MusterError, views: dict[int, Any]) -> BatchItem:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from app.auth import Principal
-from app.services.tasks import Asked, TaskService
+from app.services.tasks import TaskService
 from core.clock import utc_now
 from core.domain.envelope import EnvelopeAccepted, EnvelopeTask
-from core.domain.task import CallbackShape, Task
-from core.errors import Fault, NotFound, ValidationFailed
+from core.domain.task import Task
+from core.errors import NotFound
 from core.foundation import Foundation
-
-_REQUIRED = ("business_id", "system_code", "callback_url", "prompt", "cameras")
-_REQUIRED_OF_CAMERA = ("camera_id", "camera_size", "monitor_areas", "capture_time", "image_url")
 
 
 class EnvelopeService:
@@ -22,17 +17,9 @@ class EnvelopeService:
     def __init__(self, base: Foundation, tasks: TaskService) -> None:
         self._base, self._tasks = base, tasks
 
-    async def submit(self, raw: Any, principal: Principal, asked: Asked) -> EnvelopeAccepted:
+    async def submit(self, draft: Task) -> EnvelopeAccepted:
         """Accept a task that is called back in the profile's shape; raises as TaskService.submit does."""
-        missing = _missing(raw)
-        if missing:
-            raise ValidationFailed(missing)
-        shaped = Asked(
-            idempotency_key=asked.idempotency_key,
-            traceparent=asked.traceparent,
-            callback_shape=CallbackShape.ENVELOPE,
-        )
-        task = (await self._tasks.submit(raw, shaped, principal)).task
+        task = (await self._tasks.submit(draft)).task
         view = (await self._tasks.queue_views([task])).get(task.id)
         return EnvelopeAccepted(
             id=str(task.id),
@@ -50,18 +37,3 @@ class EnvelopeService:
             return await self._tasks.get(some_id, principal)
         except NotFound:
             return await self._tasks.get_by_picture(some_id, principal)
-
-
-def _missing(raw: Any) -> list[Fault]:
-    """Every field of the profile that is not there; all are required."""
-    if not isinstance(raw, dict):
-        return []
-    faults = [Fault(pointer=f"/{name}", detail="Field required") for name in _REQUIRED if name not in raw]
-    cameras = raw.get("cameras")
-    for index, camera in enumerate(cameras if isinstance(cameras, list) else []):
-        faults += [
-            Fault(pointer=f"/cameras/{index}/{name}", detail="Field required")
-            for name in _REQUIRED_OF_CAMERA
-            if isinstance(camera, dict) and name not in camera
-        ]
-    return faults

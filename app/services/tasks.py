@@ -6,21 +6,15 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from time import monotonic
-from typing import Any
 
 from app.auth import Principal
-from app.schemas.faults import Meaning, canonical_sha256, check_task, failure
-from app.schemas.submission import TaskIn
 from app.services.waiting import Waiting
-from core.clock import utc_now
-from core.domain.recognition import Recognition
 from core.domain.routing import QueueName, member_of_task, queue_of
-from core.domain.task import CallbackShape, Task, TaskStatus
+from core.domain.task import Task, TaskStatus
 from core.domain.wire import QueueView
-from core.errors import Fault, MusterError, NotFound, QueueUnavailable, TaskIsFinal
+from core.errors import MusterError, NotFound, QueueUnavailable, TaskIsFinal
 from core.foundation import Foundation
 from core.queue.events import Event, EventKind
 from core.queue.inspect import QueueInspector
@@ -32,53 +26,39 @@ from core.store.tasks import TaskFilter, find_by_client_id, get_by_recognition, 
 MAX_WAIT_SECONDS = 60.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What a submission brings beside its body."""
-
-    idempotency_key: str | None = None
-    client_id: str | None = None
-    traceparent: str | None = None
-    callback_shape: CallbackShape = CallbackShape.EVENT
-
-
 class TaskService:
     """Use cases around tasks."""
 
-    def __init__(
-        self, base: Foundation, submissions: Submissions, waiting: Waiting, meaning: Meaning
-    ) -> None:
+    def __init__(self, base: Foundation, submissions: Submissions, waiting: Waiting) -> None:
         self._base, self._submissions, self._waiting = base, submissions, waiting
-        self.meaning = meaning
         self._inspectors: dict[QueueName, QueueInspector] = {
             name: base.inspector(name) for name in (QueueName.RECOGNITION, QueueName.SOLO)
         }
 
-    async def submit(self, raw: Any, asked: Asked, principal: Principal) -> Submitted:
-        """Validate, commit and queue; raises ValidationFailed and what `Submissions.submit` raises."""
-        new = await self._accept(raw, asked, principal)
-        submitted = await self._submissions.submit(new)
+    async def submit(self, draft: Task) -> Submitted:
+        """Commit and queue a task that has everything but ids; raises what `Submissions.submit` raises."""
+        await self._base.systems.ensure(draft.system_code)
+        submitted = await self._submissions.submit(await self._numbered(draft))
         if submitted.superseded is not None:
-            before = replace(submitted.superseded, status=TaskStatus.PENDING)
-            await self._base.plan.withdraw([before])
+            await self._base.plan.withdraw([submitted.superseded])
             await self._tell(EventKind.ENDED, submitted.superseded)
         if submitted.kind is SubmissionKind.CREATED:
             await self._base.plan.enqueue_tasks([submitted.task])
         return submitted
 
-    async def submit_batch(
-        self, items: Sequence[Any], asked: Asked, principal: Principal
-    ) -> list[Submitted | MusterError]:
+    async def submit_batch(self, drafts: Sequence[Task | MusterError]) -> list[Submitted | MusterError]:
         """Submit each on its own, side by side; they share transactions, not fates."""
 
-        async def one(index: int, raw: Any) -> Submitted | MusterError:
-            key = _item_key(asked.idempotency_key, index)
+        async def one(index: int, draft: Task | MusterError) -> Submitted | MusterError:
+            if isinstance(draft, MusterError):
+                return draft
             try:
-                return await self.submit(raw, replace(asked, idempotency_key=key), principal)
+                key = _item_key(draft.idempotency_key, index)
+                return await self.submit(replace(draft, idempotency_key=key))
             except MusterError as error:
                 return error
 
-        return list(await asyncio.gather(*(one(index, raw) for index, raw in enumerate(items))))
+        return list(await asyncio.gather(*(one(index, draft) for index, draft in enumerate(drafts))))
 
     async def get(self, task_id: int, principal: Principal) -> Task:
         """One task; raises NotFound."""
@@ -155,65 +135,13 @@ class TaskService:
                 views |= {task.id: _view(p) for task, p in zip(waiting, positions, strict=True)}
         return views
 
-    async def _accept(self, raw: Any, asked: Asked, principal: Principal) -> Task:
-        now = utc_now()
-        body, faults = check_task(raw, self.meaning, now)
-        code = raw.get("system_code") if isinstance(raw, dict) else None
-        if principal.system_code is not None and code not in (None, principal.system_code):
-            faults.append(Fault(pointer="/system_code", detail="is not the system of this API key"))
-        if code is None and principal.system_code is None and isinstance(raw, dict):
-            faults.append(Fault(pointer="/system_code", detail="is required: it names whose task this is"))
-        if faults or body is None:
-            raise failure(faults)
-        owner = principal.system_code or body.system_code or ""
-        await self._base.systems.ensure(owner)
-        ids = await self._base.ids.take(1 + len(body.cameras))
-        return self._entity(body, asked, owner, ids, now)
-
-    def _entity(self, body: TaskIn, asked: Asked, owner: str, ids: list[int], now: datetime) -> Task:
-        task_id, *picture_ids = ids
-        return Task(
+    async def _numbered(self, draft: Task) -> Task:
+        task_id, *picture_ids = await self._base.ids.take(1 + len(draft.recognitions))
+        pictures = zip(draft.recognitions, picture_ids, strict=True)
+        return replace(
+            draft,
             id=task_id,
-            system_code=owner,
-            business_id=body.business_id,
-            prompt=body.prompt,
-            priority=body.priority,
-            timeout_seconds=body.timeout_seconds,
-            queue_ttl_seconds=body.queue_ttl_seconds,
-            model=body.model,
-            min_score=body.min_score,
-            callback_url=body.callback_url,
-            callback_events=tuple(event.value for event in body.callback_events),
-            callback_shape=asked.callback_shape,
-            metadata=body.metadata,
-            client_id=asked.client_id,
-            idempotency_key=asked.idempotency_key,
-            request_sha256=canonical_sha256(body, owner),
-            dedup_key=body.dedup.key if body.dedup else None,
-            dedup_mode=body.dedup.mode.value if body.dedup else None,
-            traceparent=asked.traceparent,
-            cost=len(body.cameras),
-            recognitions=tuple(
-                self._picture(body, position, picture_id, task_id, now)
-                for position, picture_id in enumerate(picture_ids)
-            ),
-        )
-
-    def _picture(
-        self, body: TaskIn, position: int, picture_id: int, task_id: int, now: datetime
-    ) -> Recognition:
-        camera = body.cameras[position]
-        moment = self.meaning.moment(camera.capture_time, now)
-        return Recognition(
-            id=picture_id,
-            task_id=task_id,
-            position=position,
-            camera_id=camera.camera_id,
-            image_url=camera.image_url,
-            model=self.meaning.model_of(body.model, moment),
-            capture_time=moment,
-            camera_size=camera.camera_size,
-            monitor_areas=tuple(tuple((x, y) for x, y in polygon) for polygon in camera.monitor_areas),
+            recognitions=tuple(replace(picture, id=i, task_id=task_id) for picture, i in pictures),
         )
 
     async def _tell(self, kind: EventKind, task: Task) -> None:
