@@ -115,7 +115,8 @@ async def _retry(
         )
     )
     if changed.rowcount != 1:
-        raise TaskIsFinal("The task is completed.") if before.is_final else TaskNotFinal
+        current = await _load(connection, task_id, system_code)  # it may be gone, or retried, by now
+        raise TaskIsFinal("The task is completed.") if current.is_final else TaskNotFinal
     await connection.execute(
         update(recognition)
         .where(recognition.c.task_id == task_id, recognition.c.status != RecognitionStatus.COMPLETED)
