@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from core.domain.task import Task
+from core.domain.task import Task, TaskStatus
 from core.plan import Plan
 from core.store.attempts import PutBack, Record
 from core.store.engine import Database
@@ -56,7 +56,9 @@ class Extender:
 
     async def _put_back(self, row: OwnTask) -> None:
         task = await get_task(self._db, row.task_id)
-        if task is None or (task.attempt, task.claim_token) != (row.attempt, row.claim_token):
+        if task is None or task.status is not TaskStatus.IN_PROGRESS:
+            return  # it has ended since its row was read
+        if (task.attempt, task.claim_token) != (row.attempt, row.claim_token):
             return
         written = await self._recorder.write(Record(task=task, end=PutBack(why="unknown to its worker")))
         if written.recorded.won:
