@@ -4,18 +4,59 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
+import secrets
 
 import click
 
+from app.auth import KEY_PREFIX, hash_of
 from app.cli.example import ExampleCommand
 from app.cli.installation import data_dir_option, installed_settings
 from core.foundation import Foundation
 from core.settings import Settings
+from core.store.systems import add_key
+
+_CODE = re.compile(r"[A-Za-z0-9_-]{1,20}")
 
 
 @click.group("systems")
 def command() -> None:
-    """Show systems and their callback secrets."""
+    """Add systems, show their callback secrets."""
+
+
+@command.command(
+    "add", cls=ExampleCommand, examples=("muster systems add north-ranch", "muster systems add --operator")
+)
+@click.argument("code", required=False)
+@click.option("--operator", is_flag=True, help="A key that sees every system, instead of one system's.")
+@data_dir_option
+def add(code: str | None, operator: bool, data_dir: str | None) -> None:
+    """Add a system, or another key to one that is there, and print the new API key.
+
+    The key is shown this once; only its hash is kept.
+    """
+    if (code is None) != operator or (code is not None and not _CODE.fullmatch(code)):
+        raise click.UsageError("Name a system (1 to 20 of A-Z a-z 0-9 _ -), or use --operator.")
+    key = asyncio.run(_add(installed_settings(data_dir), code))
+    click.echo(f"system           {code or 'all (operator)'}")
+    click.echo(f"API key          {key}")
+    click.echo("Send it with every request: Authorization: Bearer <API key>")
+
+
+async def _add(settings: Settings, code: str | None) -> str:
+    key = KEY_PREFIX + secrets.token_urlsafe(32)
+    async with Foundation.open(settings) as base:
+        if code is not None:
+            await base.systems.ensure(code)
+        await add_key(
+            base.db,
+            (await base.ids.take())[0],
+            system_code=code,
+            scope="system" if code is not None else "admin",
+            prefix=key[:12],
+            key_sha256=hash_of(key),
+        )
+    return key
 
 
 @command.command(
@@ -30,12 +71,12 @@ def show(code: str, quiet: bool, data_dir: str | None) -> None:
     Keep it to yourself: whoever has it can sign callbacks. While a secret is being changed there are
     two, the current one first.
     """
-    secrets = asyncio.run(_secrets(installed_settings(data_dir), code))
+    found = asyncio.run(_secrets(installed_settings(data_dir), code))
     if quiet:
-        click.echo(secrets[0])
+        click.echo(found[0])
         return
     click.echo(f"system           {code}")
-    for secret in secrets:
+    for secret in found:
         click.echo(f"callback secret  {secret}")
 
 
