@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +13,8 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ValidationError
 
-from app.schemas.submission import TaskIn, parse_time
+from app.schemas.sentences import pointer_of, sentence
+from app.schemas.submission import TaskIn, parse_time, read_areas
 from core.catalogue import Catalogue
 from core.domain.routing import Shift, model_at
 from core.errors import (
@@ -30,6 +32,11 @@ from core.net import UrlRules
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
+_UPLOAD = "upload:"
+_UPLOADED = re.compile(r"upload:[0-9a-f]{32}")
+_NOT_AN_UPLOAD = (
+    "is not the url of an upload: send the picture to POST /v1/uploads and use the url it answers"
+)
 _KINDS: dict[str, type[ValidationFailed]] = {
     kind.code: kind
     for kind in (UnknownPrompt, UnknownModel, ImageUrlBlocked, CallbackUrlBlocked, IdempotencyKeyReused)
@@ -67,11 +74,10 @@ def failure(faults: Sequence[Fault]) -> ValidationFailed:
 def check_form(schema: type[Schema], raw: Any) -> tuple[Schema | None, list[Fault]]:
     """Hold a parsed body against a schema."""
     try:
-        # Through JSON again: strict types differ between Python and JSON input (tuples, enums).
-        return schema.model_validate_json(json.dumps(raw)), []
+        return schema.model_validate(raw), []
     except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False, include_input=False)
-        return None, [Fault(pointer=_pointer(one["loc"]), detail=_sentence(one["msg"])) for one in found]
+        found = error.errors(include_url=False, include_input=False)
+        return None, [Fault(pointer=pointer_of(one["loc"]), detail=sentence(one)) for one in found]
 
 
 def check_task(raw: Any, meaning: Meaning, now: datetime) -> tuple[TaskIn | None, list[Fault]]:
@@ -139,7 +145,9 @@ def _models(asked: Any, cameras: Sequence[Any], meaning: Meaning, now: datetime)
 
 def _camera(camera: dict[str, Any], at: str, urls: UrlRules) -> Iterator[Fault]:
     url = camera.get("image_url")
-    if isinstance(url, str) and not is_upload(url):
+    if isinstance(url, str) and url.startswith(_UPLOAD) and not is_upload(url):
+        yield Fault(pointer=f"{at}/image_url", detail=_NOT_AN_UPLOAD)
+    elif isinstance(url, str) and not is_upload(url):
         yield from _url(url, f"{at}/image_url", ImageUrlBlocked.code, urls)
     size, areas = camera.get("camera_size"), camera.get("monitor_areas")
     if isinstance(size, list) and len(size) == 2 and all(type(side) is int and side > 0 for side in size):
@@ -148,8 +156,7 @@ def _camera(camera: dict[str, Any], at: str, urls: UrlRules) -> Iterator[Fault]:
 
 def is_upload(url: str) -> bool:
     """Whether a url names an uploaded picture."""
-    token = url.removeprefix("upload:")
-    return len(token) == len(url) - len("upload:") == 32 and all(c in "0123456789abcdef" for c in token)
+    return _UPLOADED.fullmatch(url) is not None
 
 
 def _url(url: str, pointer: str, blocked_code: str, urls: UrlRules) -> Iterator[Fault]:
@@ -164,22 +171,13 @@ def _url(url: str, pointer: str, blocked_code: str, urls: UrlRules) -> Iterator[
 def _areas(areas: Any, size: list[int], pointer: str) -> Iterator[Fault]:
     height, width = size
     try:
-        polygons = json.loads(areas) if isinstance(areas, str) and areas.strip() else areas
-        for index, polygon in enumerate(polygons or []):
-            if not all(0 <= x <= width and 0 <= y <= height for x, y in polygon):
-                detail = f"has a point outside camera_size: x must be 0..{width}, y must be 0..{height}"
-                yield Fault(pointer=f"{pointer}/{index}", detail=detail)
-    except (TypeError, ValueError, RecursionError):
+        for index, polygon in enumerate(read_areas(areas)):
+            for number, (x, y) in enumerate(polygon):
+                if not (0 <= x <= width and 0 <= y <= height):
+                    detail = f"lies outside camera_size: x must be in 0..{width}, y in 0..{height}"
+                    yield Fault(pointer=f"{pointer}/{index}/{number}", detail=detail)
+    except (TypeError, ValueError):
         return  # of the wrong form, which is told already
-
-
-def _pointer(location: tuple[int | str, ...]) -> str:
-    parts = (str(part).replace("~", "~0").replace("/", "~1") for part in location)
-    return "".join(f"/{part}" for part in parts)
-
-
-def _sentence(message: str) -> str:
-    return message.removeprefix("Value error, ")
 
 
 def _short(text: str) -> str:

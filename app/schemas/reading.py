@@ -54,11 +54,11 @@ def demand_envelope(raw: Any) -> None:
     """Raise ValidationFailed unless every field of the envelope profile is there; all are required."""
     if not isinstance(raw, dict):
         return
-    faults = [Fault(pointer=f"/{name}", detail="Field required") for name in _REQUIRED if name not in raw]
+    faults = [Fault(pointer=f"/{name}", detail="is required") for name in _REQUIRED if name not in raw]
     cameras = raw.get("cameras")
     for index, camera in enumerate(cameras if isinstance(cameras, list) else []):
         faults += [
-            Fault(pointer=f"/cameras/{index}/{name}", detail="Field required")
+            Fault(pointer=f"/cameras/{index}/{name}", detail="is required")
             for name in _REQUIRED_OF_CAMERA
             if isinstance(camera, dict) and name not in camera
         ]
@@ -103,6 +103,10 @@ def _picture(body: TaskIn, position: int, meaning: Meaning, now: datetime) -> Re
         image_url=camera.image_url,
         model=meaning.model_of(body.model, moment),
         capture_time=moment,
-        camera_size=camera.camera_size,
+        camera_size=_size(camera.camera_size),
         monitor_areas=tuple(tuple((x, y) for x, y in polygon) for polygon in camera.monitor_areas),
     )
+
+
+def _size(sides: list[int] | None) -> tuple[int, int] | None:
+    return None if sides is None else (sides[0], sides[1])

@@ -8,25 +8,32 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+)
 
+from app.schemas.json import read_json
 from core.domain.delivery import DEFAULT_EVENTS, EventType
+from core.errors import MalformedJson
 
 SystemCode = Annotated[str, Field(min_length=1, max_length=20, pattern=r"^[A-Za-z0-9_-]+$")]
-ClientId = Annotated[
-    str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]*[A-Za-z._-][A-Za-z0-9._-]*$")
-]
 Url = Annotated[str, Field(min_length=1, max_length=2048, examples=["https://cams.example/gate-3.jpg"])]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+Name = Annotated[str, Field(min_length=1, max_length=64)]
 MAX_METADATA_BYTES = 8192
-MAX_AREAS, MAX_POINTS = 100, 1000
+MAX_AREAS, MAX_POINTS, MAX_SIDE = 100, 1000, 100_000
 
-_LOCAL_TIME = re.compile(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}")
-_RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})")
+_LOCAL_TIME = re.compile(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}", re.ASCII)
+_RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 
 
-def _read_areas(value: Any) -> Any:
-    """Accept the polygons as a JSON text too, and null for none."""
+def read_areas(value: Any) -> Any:
+    """Polygons that may come as JSON text, or null for none; raises ValueError for text that is not JSON."""
     if value is None:
         return []
     if not isinstance(value, str):
@@ -34,16 +41,24 @@ def _read_areas(value: Any) -> Any:
     if not value.strip():
         return []
     try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
+        return read_json(value.encode())
+    except MalformedJson:
         raise ValueError("is not JSON; give polygons as [[[x, y], [x, y], [x, y]], ...]") from None
+
+
+def _no_space_around(key: str) -> str:
+    # Some databases take "k" and "k " for the same key.
+    if key != key.strip():
+        raise ValueError("must not begin or end with a space")
+    return key
 
 
 Coordinate = Annotated[float, Field(allow_inf_nan=False)]
 PointIn = Annotated[list[Coordinate], Field(min_length=2, max_length=2)]
-# Lists, not tuples: after `_read_areas` the values are Python's, and strict mode takes no list for a tuple.
+# Lists, not tuples: strict mode takes no list for a tuple once the values are Python's.
 PolygonIn = Annotated[list[PointIn], Field(min_length=3, max_length=MAX_POINTS)]
-AreasIn = Annotated[list[PolygonIn], Field(max_length=MAX_AREAS), BeforeValidator(_read_areas)]
+AreasIn = Annotated[list[PolygonIn], Field(max_length=MAX_AREAS), BeforeValidator(read_areas)]
+Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 
 
 class _Incoming(BaseModel):
@@ -60,8 +75,8 @@ class DedupMode(StrEnum):
 class Dedup(_Incoming):
     """Only one waiting task per key."""
 
-    key: Name
-    mode: Annotated[DedupMode, Field(strict=False)]
+    key: Annotated[Name, AfterValidator(_no_space_around)]
+    mode: DedupMode = Field(strict=False, description="Which of them stays")
 
 
 class CameraIn(_Incoming):
@@ -69,7 +84,7 @@ class CameraIn(_Incoming):
 
     camera_id: Name
     image_url: Url
-    camera_size: tuple[int, int] | None = Field(
+    camera_size: Annotated[list[Side], Field(min_length=2, max_length=2)] | None = Field(
         None,
         description="[height, width] of the coordinate system of monitor_areas; absent = the picture's own",
     )
@@ -80,13 +95,6 @@ class CameraIn(_Incoming):
     capture_time: str | None = Field(
         None, description="RFC 3339, or YYYY-MM-DD HH:MM:SS in the site's time zone; absent = now"
     )
-
-    @field_validator("camera_size")
-    @classmethod
-    def _positive(cls, size: tuple[int, int] | None) -> tuple[int, int] | None:
-        if size is not None and not all(1 <= side <= 100_000 for side in size):
-            raise ValueError("must be [height, width], both from 1 to 100000")
-        return size
 
     @field_validator("capture_time")
     @classmethod
@@ -102,31 +110,27 @@ class TaskIn(_Incoming):
     business_id: Name
     system_code: SystemCode | None = Field(None, description="May be left out when the API key says it")
     prompt: Annotated[
-        str, StringConstraints(min_length=1, max_length=40, to_upper=True, strip_whitespace=True)
+        str,
+        StringConstraints(min_length=1, max_length=40, to_upper=True, strip_whitespace=True),
+        Field(description="One that the model of every camera knows, in whatever case: GET /v1/models"),
     ]
     cameras: Annotated[list[CameraIn], Field(min_length=1, max_length=100)]
     callback_url: Url | None = None
-    callback_events: list[EventType] = Field(
-        default_factory=lambda: [EventType(event) for event in DEFAULT_EVENTS], max_length=6, strict=False
+    callback_events: list[Annotated[EventType, Field(strict=False)]] = Field(
+        [EventType(event) for event in DEFAULT_EVENTS], max_length=20, description="What is told"
     )
     priority: Annotated[int, Field(ge=0, le=9)] = 5
     queue_ttl_seconds: Annotated[int, Field(ge=1, le=604_800)] = 86_400
     timeout_seconds: Annotated[int, Field(ge=1, le=600)] = 60
     model: Name | None = Field(None, description="A model's name; absent = by the time of capture")
-    min_score: Annotated[float, Field(ge=0.05, le=0.99, strict=False)] | None = None
+    min_score: Annotated[float, Field(ge=0.05, le=0.99)] | None = None
     dedup: Dedup | None = None
     metadata: dict[str, Any] = Field(default_factory=dict, description="Given back unchanged; at most 8 KiB")
 
-    @field_validator("callback_events", mode="before")
+    @field_validator("callback_events")
     @classmethod
-    def _known_events(cls, events: Any) -> Any:
-        if isinstance(events, list) and all(isinstance(event, str) for event in events):
-            unknown = sorted(set(events) - {event.value for event in EventType})
-            if unknown:
-                known = ", ".join(EventType)
-                raise ValueError(f"{', '.join(unknown)} is not known; known: {known}")
-            return [EventType(event) for event in dict.fromkeys(events)]
-        return events
+    def _each_once(cls, events: list[EventType]) -> list[EventType]:
+        return list(dict.fromkeys(events))
 
     @field_validator("metadata")
     @classmethod

@@ -84,10 +84,12 @@ class TaskService:
     async def wait(self, task: Task, seconds: float, principal: Principal) -> Task:
         """The task when it has ended, or as it is when the time is over."""
         until = monotonic() + min(seconds, MAX_WAIT_SECONDS)
-        while not task.is_final and (left := until - monotonic()) > 0:
-            await self._waiting.wait(task.id, left)
-            task = await self.get(task.id, principal)
-        return task
+        with self._waiting.watch(task.id) as watch:
+            while not task.is_final and (left := until - monotonic()) > 0:
+                task = await self.get(task.id, principal)
+                if not task.is_final:
+                    await watch.wait(left)
+        return task if task.is_final else await self.get(task.id, principal)
 
     async def page(
         self, wanted: TaskFilter, *, page_size: int, before_id: int | None, principal: Principal

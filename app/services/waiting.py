@@ -4,12 +4,32 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Self
 
 from core.queue.events import EventKind, Events
 
 RECHECK_SECONDS = 1.0
+_ASK_AGAIN_SECONDS = 0.05
+
+
+class Watch:
+    """One who waits."""
+
+    def __init__(self) -> None:
+        self._told = asyncio.Event()
+
+    def tell(self) -> None:
+        """Wake it."""
+        self._told.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Return when the task may have ended, after a second at most, or after `seconds`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(seconds, RECHECK_SECONDS)):
+                await self._told.wait()
+        self._told.clear()
 
 
 class Waiting:
@@ -17,7 +37,7 @@ class Waiting:
 
     def __init__(self, events: Events) -> None:
         self._events = events
-        self._waiters: dict[int, set[asyncio.Event]] = defaultdict(set)
+        self._watches: dict[int, set[Watch]] = defaultdict(set)
         self._listener: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -25,28 +45,27 @@ class Waiting:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        if self._listener is not None:
-            self._listener.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._listener
+        listener = self._listener
+        # Python 3.11 loses a cancellation that meets the end of a write (asyncio.wait_for), so ask again.
+        while listener is not None and not listener.done():
+            listener.cancel()
+            await asyncio.wait({listener}, timeout=_ASK_AGAIN_SECONDS)
 
-    async def wait(self, task_id: int, seconds: float) -> None:
-        """Return when the task may have ended, after a second at most, or after `seconds`."""
-        woken = asyncio.Event()
-        self._waiters[task_id].add(woken)
+    @contextmanager
+    def watch(self, task_id: int) -> Iterator[Watch]:
+        """Note the events of a task from now on: what is read after this and has not ended will be told."""
+        watch = Watch()
+        self._watches[task_id].add(watch)
         try:
-            async with asyncio.timeout(min(seconds, RECHECK_SECONDS)):
-                await woken.wait()
-        except TimeoutError:
-            return
+            yield watch
         finally:
-            self._waiters[task_id].discard(woken)
-            if not self._waiters[task_id]:
-                del self._waiters[task_id]
+            self._watches[task_id].discard(watch)
+            if not self._watches[task_id]:
+                del self._watches[task_id]
 
     async def _listen(self) -> None:
         async with self._events.subscribe() as events:
             async for event in events:
                 if event.kind is EventKind.ENDED:
-                    for woken in self._waiters.get(event.id, ()):
-                        woken.set()
+                    for watch in self._watches.get(event.id, ()):
+                        watch.tell()

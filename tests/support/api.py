@@ -1,0 +1,134 @@
+"""The HTTP door of a whole web process, asked in memory; database, Redis and pictures are real."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from quart import Quart
+from quart.typing import TestClientProtocol
+
+from app.factory import create_app
+from core.settings import Settings, load_settings
+
+SECRET_KEY = "0123456789abcdef" * 3
+PUBLIC_URL = "https://muster.example"
+Headers = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: Headers
+    content: bytes
+
+    @property
+    def json(self) -> Any:
+        """The parsed body."""
+        return json.loads(self.content)
+
+    @property
+    def pointers(self) -> list[str]:
+        """Where the faults of a problem are."""
+        return [fault["pointer"] for fault in self.json["errors"]]
+
+
+class Api:
+    """Asks one web process."""
+
+    def __init__(self, app: Quart, client: TestClientProtocol, headers: Headers) -> None:
+        self.app, self._client, self._headers = app, client, headers
+
+    def with_key(self, key: str) -> Api:
+        """The same door, asked under an API key."""
+        return Api(self.app, self._client, {**self._headers, "Authorization": f"Bearer {key}"})
+
+    async def ask(
+        self, method: str, path: str, *, content: bytes | None = None, headers: Headers | None = None
+    ) -> Answer:
+        """Send a request as it is."""
+        sent = {**self._headers, **(headers or {})}
+        found = await self._client.open(path, method=method, data=content, headers=sent)
+        return Answer(
+            status=found.status_code, headers=found.headers, content=await found.get_data(as_text=False)
+        )
+
+    async def get(self, path: str, **headers: str) -> Answer:
+        """GET; underscores in names of headers stand for hyphens."""
+        return await self.ask("GET", path, headers=_named(headers))
+
+    async def delete(self, path: str) -> Answer:
+        """DELETE."""
+        return await self.ask("DELETE", path)
+
+    async def post(self, path: str, body: Any = None, **headers: str) -> Answer:
+        """POST a JSON body; bytes are sent as they are."""
+        return await self._send("POST", path, body, headers)
+
+    async def put(self, path: str, body: Any, **headers: str) -> Answer:
+        """PUT a JSON body."""
+        return await self._send("PUT", path, body, headers)
+
+    async def accepted(self, body: Any = None, **headers: str) -> Any:
+        """Submit a task that must be accepted, and give it."""
+        answer = await self.post("/v1/tasks", submission() if body is None else body, **headers)
+        assert answer.status == 202, answer.content
+        return answer.json
+
+    async def _send(self, method: str, path: str, body: Any, headers: dict[str, str]) -> Answer:
+        if body is None:
+            return await self.ask(method, path, headers=_named(headers))
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return await self.ask(
+            method, path, content=content, headers={"Content-Type": "application/json"} | _named(headers)
+        )
+
+
+def _named(headers: dict[str, str]) -> dict[str, str]:
+    return {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+def web_settings(database_url: str, redis_url: str, folder: Path, **changes: Any) -> Settings:
+    """Give the settings of a web process without authentication."""
+    return load_settings(
+        **{
+            "auth": "off",
+            "secret_key": SECRET_KEY,
+            "public_url": PUBLIC_URL,
+            "time_zone": "Europe/Berlin",
+            "database": {"url": database_url},
+            "redis": {"url": redis_url, "timeout_seconds": 0.5},
+            "media": {"dir": folder},
+        }
+        | changes
+    )
+
+
+@asynccontextmanager
+async def open_api(settings: Settings) -> AsyncIterator[Api]:
+    """Start a web process's application and stop it again."""
+    app = create_app(settings)
+    async with app.test_app() as started:
+        yield Api(app, started.test_client(), {})
+
+
+def camera(**changes: Any) -> dict[str, Any]:
+    """Give a camera that is good as it is."""
+    return {"camera_id": "gate-3", "image_url": "https://cams.example/gate-3.jpg"} | changes
+
+
+def submission(**changes: Any) -> dict[str, Any]:
+    """Give a submission that is good as it is."""
+    body = {
+        "business_id": "patrol-0717",
+        "system_code": "north-ranch",
+        "prompt": "COW",
+        "cameras": [camera()],
+    }
+    return {name: value for name, value in (body | changes).items() if value is not ...}
