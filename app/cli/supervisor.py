@@ -96,6 +96,7 @@ class Keeper:
         finally:
             os.close(writing)
         self.pid = started.pid
+        log.info("program.started", program=self.program.name, pid=started.pid)
         try:
             async with asyncio.TaskGroup() as group:
                 watching = group.create_task(self._watch(reading, started.pid))
@@ -126,6 +127,7 @@ class Keeper:
             if await self._says_ready(reading, pid):
                 self._was_ever_ready = True
                 self.ready.set()
+                log.info("program.ready", program=self.program.name, pid=pid)
                 return
             await asyncio.sleep(_PROBE_SECONDS)
 

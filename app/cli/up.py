@@ -19,6 +19,8 @@ from app.cli.listening import open_listener
 from core.logs import configure_logs
 from core.settings import load_settings
 
+_PATIENCE_SECONDS = 5
+
 
 @click.command(
     "up",
@@ -50,12 +52,10 @@ def command(port: int, data_dir: str, workers: int, web: int) -> None:
 
 
 def _greet(url: str, folder: Path) -> None:
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     console.print(f"\n[bold green]Muster is ready:[/] [bold]{url}[/]   (kept in {folder}; Ctrl-C stops it)")
     console.print("Try it from another terminal:\n")
-    # Not wrapped by rich, so that it can be copied as it is.
     click.echo(f"  {_curl_line(url)}\n")
-    sys.stdout.flush()
 
 
 def _curl_line(url: str) -> str:
@@ -64,7 +64,7 @@ def _curl_line(url: str) -> str:
     if photo is None:
         return f"curl -s {url}/v1/models"
     try:
-        with Client(url) as muster:
+        with Client(url, timeout_seconds=_PATIENCE_SECONDS) as muster:
             picture = muster.upload(photo).url
     except MusterClientError:
         return f"curl -s {url}/v1/models"

@@ -68,7 +68,8 @@ class EmbeddedService:
                 others = [group.create_task(keeper.run()) for keeper in (*self._web, *self._workers)]
                 if await self._wait_until_ready():
                     self._announce()
-                    on_ready()
+                    # In a thread: it asks the service, whose processes must be kept running meanwhile.
+                    group.create_task(asyncio.to_thread(on_ready))
                     await self._stop.wait()
                 await self._end(others, valkey)
         except BaseExceptionGroup as failures:
