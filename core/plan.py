@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -24,7 +25,9 @@ from core.store.upkeep import pending_page, read_scan_mark, write_scan_mark
 
 SCAN_OVERLAP = timedelta(seconds=120)
 _PAGE = 500
-REBUILD_LOCK_SECONDS = 30.0
+REBUILD_LOCK_SECONDS = 5.0
+"""Prolonged with every page; a rebuilder that dies holds up the next one no longer than this."""
+_ORPHANS_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,16 +119,31 @@ class Plan:
         )
         if not await lock.acquire():
             raise StalePlan
+        try:
+            return await self._rebuild(lock)
+        finally:
+            with suppress(QueueUnavailable):
+                await lock.release()
+
+    async def _rebuild(self, lock: NamedLock) -> Repairs:
         rebuild_id = uuid.uuid4().hex
         for queue in self.queues.all():
             await queue.rebuild_begin(rebuild_id)
         await self.restore_limits()
         found = await self._repair(await self._db.now(), changed_after=None, rebuild_id=rebuild_id, lock=lock)
         ended = [await queue.rebuild_end(rebuild_id) for queue in self.queues.all()]
-        await lock.release()
         if not all(ended):
             raise StalePlan
         return found
+
+    async def drop_orphans(self) -> int:
+        """Delete messages whose task has no entry any more; answers how many."""
+        return sum(
+            [
+                await queue.drop_orphan_messages(_ORPHANS_AT_ONCE)
+                for queue in (self.queues.recognition, self.queues.solo)
+            ]
+        )
 
     async def restore_limits(self) -> None:
         """Copy weights and bounds of the systems into the task queues."""
@@ -178,7 +196,7 @@ class Plan:
         self, deliveries: Iterable[Delivery], *, at: datetime | None, rebuild_id: str = ""
     ) -> int:
         entries = [
-            Entry(member=member_of_delivery(sent), delay_ms=_delay_ms(sent.next_attempt_at, at))
+            Entry(member=member_of_delivery(sent), delay_ms=delay_ms_until(sent.next_attempt_at, at))
             for sent in deliveries
         ]
         return sum(await self.queues.delivery.enqueue(entries, rebuild_id))
@@ -187,11 +205,11 @@ class Plan:
 def entry_of_task(task: Task, at: datetime | None) -> Entry:
     """A pending task's entry; its message goes along only while it is all there is to know."""
     message = TaskMessage.of(task).to_json() if task.attempt == 0 else None
-    delay_ms = _delay_ms(task.next_attempt_at, at or task.updated_at)
+    delay_ms = delay_ms_until(task.next_attempt_at, at or task.updated_at)
     return Entry(member=member_of_task(task), delay_ms=delay_ms, message=message)
 
 
-def _delay_ms(due: datetime | None, at: datetime | None) -> int:
+def delay_ms_until(due: datetime | None, at: datetime | None) -> int:
     """Milliseconds from `at` (the server's clock) to `due`."""
     if due is None or at is None:
         return 0

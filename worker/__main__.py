@@ -25,14 +25,23 @@ async def serve(settings: Settings) -> None:
 
 def main(settings: Settings | None = None) -> int:
     """Run a worker; answers the exit status."""
+    status = 0
     try:
         chosen = settings or load_settings()
         configure_logs(chosen.log_level)
         uvloop.run(serve(chosen))
-    except SettingsError as error:
-        sys.stderr.write(f"muster worker: {error.message}\n")
-        return 2
-    return 0
+    except* SettingsError as group:  # the worker's task group wraps what is raised inside
+        for message in _messages(group):
+            sys.stderr.write(f"muster worker: {message}\n")
+        status = 2
+    return status
+
+
+def _messages(group: BaseExceptionGroup[SettingsError]) -> list[str]:
+    found: list[str] = []
+    for error in group.exceptions:
+        found += _messages(error) if isinstance(error, BaseExceptionGroup) else [error.message]
+    return found
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from standardwebhooks import Webhook
 
 from core.domain.delivery import Delivery, DeliveryTry
 from core.domain.retry import TryOutcome, after_failure, after_reply
-from core.errors import DeliveryError
+from core.errors import DeliveryError, MusterError
 from core.net import GuardedClient
 
 
@@ -76,3 +76,10 @@ class Caller:
             reply=reply.body[:1024],
         )
         return made, outcome
+
+    def broken(self, sent: Delivery) -> tuple[DeliveryTry, TryOutcome]:
+        """What a try came to that failed by a mistake of ours, before or after the POST."""
+        outcome = after_failure(
+            MusterError.code, tries_before=sent.tries, schedule_seconds=self._schedule_seconds
+        )
+        return DeliveryTry(status_code=None, duration_ms=0.0, error_code=outcome.error_code), outcome

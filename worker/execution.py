@@ -1,33 +1,29 @@
-"""One attempt: recognise its open pictures, record, settle. Every ending becomes a value first.
+"""One attempt: recognise its open pictures, conclude, hand over. Every ending becomes a value first.
 
-Verbs, in order: `_recognise_all` (or a stop), `_conclude`, `_record`, `_settle`, `_tell`.
+Verbs, in order: `_recognise_all` (or a stop), `_conclude`; then record, settle and tell in handover.py.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from time import perf_counter
 
 import structlog
 
-from core import metrics
+from core.domain.backoff import task_retry_delay
 from core.domain.recognition import ErrorNote, Recognition
-from core.domain.retry import ATTEMPTS_EXHAUSTED, Retry, after_run, is_transient
-from core.domain.routing import member_of_task, queue_of
-from core.domain.task import Task, TaskStatus
-from core.errors import DatabaseUnavailable, IntakeFull, MusterError, QueueUnavailable
-from core.plan import Plan
-from core.queue.events import Event, EventKind, Events
-from core.queue.lease import Outcome, Settlement
+from core.domain.retry import ATTEMPTS_EXHAUSTED, TASK_TIMEOUT, Retry, after_run, is_transient
+from core.domain.task import Task
+from core.errors import MusterError
 from core.store.attempts import End, Finished, PutBack, Record, Stopped
-from core.store.recorder import Recorder, Written
 from worker.attempt import Attempt, StopReason
+from worker.handover import Handover
 from worker.pictures import PictureWork
 
 log = structlog.get_logger()
+
+_INTERNAL = ErrorNote(code=ATTEMPTS_EXHAUSTED, message="The attempts ended with an internal error.")
 
 
 @dataclass(slots=True)
@@ -40,39 +36,47 @@ class _Run:
     """Ended in this run and not yet in the database."""
     transient: dict[int, MusterError]
     """Errors of pictures that may succeed later."""
-    timed_out: bool = False
-    broken: bool = False
+    is_timed_out: bool = False
+    is_broken: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a picture has not ended."""
+        return any(not picture.is_final for picture in self.pictures.values())
 
 
 class Execution:
     """Carries attempts to their end."""
 
-    def __init__(
-        self, work: PictureWork, recorder: Recorder, plan: Plan, events: Events, *, max_failures: int
-    ) -> None:
-        self._work, self._recorder, self._plan, self._events = work, recorder, plan, events
-        self._max_failures = max_failures
+    def __init__(self, work: PictureWork, handover: Handover, *, max_failures: int) -> None:
+        self._work, self._handover, self._max_failures = work, handover, max_failures
 
     async def run(self, attempt: Attempt) -> None:
         """Do everything for one attempt; only a cancelled worker makes this raise."""
         begun = perf_counter()
-        await self._tell(EventKind.STARTED, attempt.task)
         run = _Run({picture.id: picture for picture in attempt.task.recognitions}, {}, {})
+        try:
+            await self._carry_out(attempt, run, begun)
+        except Exception:
+            log.exception("attempt.broken", task_id=attempt.task.id)
+            await self._give_up(attempt, run, begun)
+
+    async def _carry_out(self, attempt: Attempt, run: _Run, begun: float) -> None:
+        await self._handover.began(attempt.task)
         await self._recognise_all(attempt, run)
-        if attempt.stop_reason is StopReason.LOST:
-            _log_end(attempt.task, "lost", begun)
-            return
-        record = self._conclude(attempt, run)
-        written = await self._record(attempt, record)
-        if written is None or not written.recorded.won:
-            _log_end(attempt.task, "lost", begun)
-            await self._settle(attempt, Outcome.ACK, None)
-            return
-        after = written.recorded.task
-        _log_end(after, after.status, begun)
-        if after.is_final:
-            _count_end(attempt.task, after)
-        await self._hand_on(attempt, after, written)
+        await self._handover.ended(attempt, self._conclude(attempt, run), begun)
+
+    async def _give_up(self, attempt: Attempt, run: _Run, begun: float) -> None:
+        """Record only that the attempt failed: what it found cannot be written, or not be concluded."""
+        for picture in attempt.task.recognitions:
+            if picture.id in run.unrecorded:
+                run.pictures[picture.id] = picture
+        run.unrecorded.clear()
+        run.is_broken = True
+        try:
+            await self._handover.ended(attempt, self._conclude(attempt, run), begun)
+        except Exception:  # the heartbeat finds a row that nobody holds and puts it back
+            log.exception("attempt.abandoned", task_id=attempt.task.id)
 
     # ---- recognise
 
@@ -88,7 +92,7 @@ class Execution:
             await asyncio.wait([attempt.work])
             raise
         if not attempt.work.cancelled() and (error := attempt.work.exception()) is not None:
-            run.broken = True
+            run.is_broken = True
             log.error("attempt.broken", task_id=attempt.task.id, exc_info=error)
 
     async def _limited(self, attempt: Attempt, run: _Run) -> None:
@@ -98,7 +102,7 @@ class Execution:
                     if not picture.is_final:
                         group.create_task(self._one(attempt, run, picture))
         except TimeoutError:
-            run.timed_out = True
+            run.is_timed_out = True
 
     async def _one(self, attempt: Attempt, run: _Run, picture: Recognition) -> None:
         try:
@@ -109,141 +113,48 @@ class Execution:
                 return
             ended = self._work.failed(picture, error)
         run.pictures[picture.id] = run.unrecorded[picture.id] = ended
-        if any(not other.is_final for other in run.pictures.values()):
-            await self._record_progress(attempt, run, ended)
-
-    async def _record_progress(self, attempt: Attempt, run: _Run, ended: Recognition) -> None:
-        """Keep what succeeded at once, so that a later attempt need not do it again."""
-        with suppress(DatabaseUnavailable, IntakeFull):  # then it goes with the end
-            written = await self._recorder.write(Record(task=attempt.task, ended_pictures=(ended,)))
-            if not written.recorded.won:
-                attempt.stop(StopReason.LOST)
-                return
+        if run.is_open and await self._handover.picture_ended(attempt, self._with(attempt.task, run), ended):
             run.unrecorded.pop(ended.id, None)
-            await self._plan.enqueue_deliveries(written.deliveries)
-            await self._tell(EventKind.IMAGE, attempt.task, ended.id)
 
     # ---- conclude
 
     def _conclude(self, attempt: Attempt, run: _Run) -> Record:
-        """Turn what happened into what is written."""
+        """Turn what happened into what is written; a run that was done before it was stopped counts."""
         task = self._with(attempt.task, run)
         end: End
-        if attempt.stop_reason is StopReason.CANCELLED:
+        if run.is_open and attempt.stop_reason is StopReason.CANCELLED:
             end = Stopped()
-        elif attempt.stop_reason is StopReason.DRAINED:
+        elif run.is_open and attempt.stop_reason is StopReason.DRAINED:
             end = PutBack(why="drained")
         else:
             task, end = self._decide(task, run)
         return Record(task=task, ended_pictures=tuple(run.unrecorded.values()), end=end)
 
     def _decide(self, task: Task, run: _Run) -> tuple[Task, End]:
-        if run.broken:
-            return task, self._broken_end(task)
-        if run.timed_out:
+        if run.is_broken and task.failures + 1 < self._max_failures:
+            # A mistake of ours: tried again like a failure, then given up.
+            delay_seconds = task_retry_delay(task.failures)
+            return task, PutBack(delay_seconds=delay_seconds, is_failure=True, why="internal error")
+        if run.is_timed_out or run.is_broken:
             self._fail_open(run)
             task = self._with(task, run)
-        decision = after_run(task, run.transient, max_failures=self._max_failures, timed_out=run.timed_out)
+        is_over = run.is_timed_out or run.is_broken
+        decision = after_run(task, run.transient, max_failures=self._max_failures, timed_out=is_over)
         if isinstance(decision, Retry):
             return task, PutBack(delay_seconds=decision.delay_seconds, is_failure=True, why="transient error")
         self._fail_open(run)
         return self._with(task, run), Finished(status=decision.status, error=decision.error)
 
     def _fail_open(self, run: _Run) -> None:
-        """End what is still open: by its transient error, or else because the task's time is over."""
+        """End what is still open: by its transient error, or else by what ended the run."""
+        note = _INTERNAL if run.is_broken else TASK_TIMEOUT
         for picture in list(run.pictures.values()):
             if picture.is_final:
                 continue
             error = run.transient.get(picture.id)
-            ended = self._work.failed(picture, error) if error else self._work.timed_out(picture)
+            ended = self._work.failed(picture, error) if error else self._work.given_up(picture, note)
             run.pictures[picture.id] = run.unrecorded[picture.id] = ended
-
-    def _broken_end(self, task: Task) -> End:
-        """A mistake of ours: tried again like a failure, then given up."""
-        if task.failures + 1 < self._max_failures:
-            return PutBack(delay_seconds=random.uniform(0, 2.0), is_failure=True, why="internal error")
-        note = ErrorNote(code=ATTEMPTS_EXHAUSTED, message="The attempts ended with an internal error.")
-        return Finished(status=TaskStatus.FAILED, error=note)
 
     @staticmethod
     def _with(task: Task, run: _Run) -> Task:
         return replace(task, recognitions=tuple(run.pictures[picture.id] for picture in task.recognitions))
-
-    # ---- record, settle, tell
-
-    async def _record(self, attempt: Attempt, record: Record) -> Written | None:
-        """Write the end; while the database is away the result is held, and only the row can refuse it."""
-        delay_seconds = 0.05
-        while attempt.stop_reason is not StopReason.LOST:
-            try:
-                return await asyncio.shield(self._recorder.write(record))
-            except (DatabaseUnavailable, IntakeFull):
-                log.warning("attempt.held", task_id=attempt.task.id, attempt=attempt.task.attempt)
-                await asyncio.sleep(random.uniform(0, delay_seconds))
-                delay_seconds = min(2.0, delay_seconds * 2)
-        return None
-
-    async def _hand_on(self, attempt: Attempt, after: Task, written: Written) -> None:
-        """Bring the plan up to what the row says now; what is lost here the reconciler does."""
-        if after.status is not TaskStatus.PENDING:
-            await self._settle(attempt, Outcome.ACK, None)
-        elif queue_of(crashes=after.crashes) is attempt.queue:
-            outcome = Outcome.RETRY if after.failures > attempt.task.failures else Outcome.RELEASE
-            await self._settle(attempt, outcome, after)
-        else:
-            await self._settle(attempt, Outcome.ACK, None)
-            await self._plan.enqueue_tasks([after])
-        await self._plan.enqueue_deliveries(written.deliveries)
-        await self._tell(EventKind.ENDED, after)
-
-    async def _settle(self, attempt: Attempt, outcome: Outcome, after: Task | None) -> None:
-        settlement = Settlement(
-            member=attempt.lease.member,
-            token=attempt.token,
-            outcome=outcome,
-            next_member=None if after is None else member_of_task(after),
-            delay_ms=0 if after is None else _milliseconds_until(after),
-        )
-        with suppress(QueueUnavailable):
-            await self._plan.queues.of(attempt.queue).settle([settlement])
-
-    async def _tell(self, kind: EventKind, task: Task, recognition_id: int = 0) -> None:
-        event = Event(
-            kind=kind,
-            id=task.id,
-            system_code=task.system_code,
-            attempt=task.attempt,
-            status=task.status,
-            recognition_id=recognition_id,
-        )
-        with suppress(QueueUnavailable):
-            await self._events.publish(event)
-
-
-def _milliseconds_until(after: Task) -> int:
-    """The wait that was decided; both times are of the database's clock."""
-    if after.next_attempt_at is None or after.updated_at is None:
-        return 0
-    return max(0, int((after.next_attempt_at - after.updated_at).total_seconds() * 1000))
-
-
-def _count_end(before: Task, after: Task) -> None:
-    metrics.TASKS_ENDED.labels(after.status.value, after.error.code if after.error else "").inc()
-    if after.attempt == 1 and before.started_at and before.created_at:
-        metrics.WAIT_SECONDS.observe((before.started_at - before.created_at).total_seconds())
-    if after.duration_ms is not None:
-        metrics.RUN_SECONDS.observe(after.duration_ms / 1000)
-
-
-def _log_end(task: Task, outcome: str, begun: float) -> None:
-    log.info(
-        "attempt.ended",
-        task_id=task.id,
-        system_code=task.system_code,
-        outcome=str(outcome),
-        attempt=task.attempt,
-        failures=task.failures,
-        crashes=task.crashes,
-        error=task.error.code if task.error else None,
-        duration_ms=round((perf_counter() - begun) * 1000),
-    )

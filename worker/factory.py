@@ -15,12 +15,13 @@ from core.queue.lease import Claim
 from core.settings import Settings
 from core.store.recorder import Recorder
 from core.store.starts import Starter
-from worker.attempt import Holdings
+from worker.attempt import Carriers, Holdings
 from worker.breakers import Breakers
 from worker.callback import Caller
 from worker.compute import Compute, ComputeSettings
 from worker.execution import Execution
 from worker.fetch import PictureSource
+from worker.handover import Handover
 from worker.health import Health, Pulse, serve_health
 from worker.identity import Identity
 from worker.loop import Loop
@@ -48,6 +49,7 @@ class _Bench:
     base: Foundation
     identity: Identity
     holdings: Holdings
+    carriers: Carriers
     recorder: Recorder
     group: asyncio.TaskGroup
     events: Events
@@ -71,6 +73,7 @@ async def open_worker(settings: Settings, group: asyncio.TaskGroup) -> AsyncIter
                 lease_seconds=settings.queue.lease_seconds,
             ),
             holdings=Holdings(),
+            carriers=Carriers(group),
             recorder=recorder,
             group=group,
             events=base.events,
@@ -90,7 +93,7 @@ def _parts(bench: _Bench, compute: Compute, client: GuardedClient) -> Parts:
     leaser = _leaser(bench, compute, client)
     deliverer = _deliverer(bench, client)
     gates = (leaser.slots, deliverer.slots)
-    solo = Solo(base.plan, leaser, base.inspector(QueueName.SOLO), gates, identity)
+    solo = Solo(base.plan, leaser, base.inspector(QueueName.SOLO), (leaser, deliverer), identity, bench.group)
     extender = Extender(base.db, base.plan, bench.recorder, bench.holdings, identity)
     reaper = Reaper(
         base.db,
@@ -110,7 +113,7 @@ def _parts(bench: _Bench, compute: Compute, client: GuardedClient) -> Parts:
         holdings=bench.holdings,
         events=bench.events,
         scheduler=_scheduler(bench, leaser),
-        extender=extender,
+        carriers=bench.carriers,
         claiming=(
             Loop("leaser", leaser.step),
             Loop("solo", solo.step),
@@ -138,9 +141,8 @@ def _leaser(bench: _Bench, compute: Compute, client: GuardedClient) -> Leaser:
             fetches_at_once=settings.fetch.in_flight,
         ),
     )
-    execution = Execution(
-        work, bench.recorder, base.plan, bench.events, max_failures=settings.queue.max_failures
-    )
+    handover = Handover(bench.recorder, base.plan, bench.events)
+    execution = Execution(work, handover, max_failures=settings.queue.max_failures)
     return Leaser(
         base.plan,
         Starter(base.db, base.ids, base.promises),
@@ -148,7 +150,7 @@ def _leaser(bench: _Bench, compute: Compute, client: GuardedClient) -> Leaser:
         bench.holdings,
         bench.identity,
         Slots(settings.worker.slots),
-        bench.group,
+        bench.carriers,
     )
 
 
@@ -163,8 +165,8 @@ def _deliverer(bench: _Bench, client: GuardedClient) -> Deliverer:
         Breakers(failures=settings.breaker_failures, first_pause_seconds=settings.breaker_seconds),
         bench.identity,
         Slots(settings.slots),
-        bench.group,
-        DelivererSettings(timeout_seconds=settings.timeout_seconds, per_host=settings.per_host),
+        bench.carriers,
+        DelivererSettings(timeout_seconds=settings.timeout_seconds),
     )
 
 

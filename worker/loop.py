@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from core.errors import Unavailable
+from core.errors import LeaseLost, Unavailable
 
 log = structlog.get_logger()
 
 JITTER = 0.3
-_BACKOFF_BASE_SECONDS, _BACKOFF_CAP_SECONDS = 0.1, 5.0
+_BACKOFF_BASE_SECONDS, _BACKOFF_CAP_SECONDS = 0.1, 2.0
 
 
 class Loop:
@@ -45,7 +45,7 @@ class Loop:
         try:
             await self._step()
             self._failures = 0
-        except Unavailable as error:
+        except (Unavailable, LeaseLost) as error:
             self._failures += 1
             log.warning("loop.interrupted", loop=self.name, code=error.code, failures=self._failures)
         except Exception:
@@ -53,10 +53,13 @@ class Loop:
             log.exception("loop.failed", loop=self.name, failures=self._failures)
 
     def _wait_seconds(self) -> float:
-        if self._failures:
-            ceiling = min(_BACKOFF_CAP_SECONDS, _BACKOFF_BASE_SECONDS * 2.0 ** min(self._failures, 10))
-            return max(self._every_seconds, random.uniform(0, ceiling))
-        return self._every_seconds * random.uniform(1 - JITTER, 1 + JITTER)
+        every_seconds = self._every_seconds * random.uniform(1 - JITTER, 1 + JITTER)
+        if not self._failures:
+            return every_seconds
+        ceiling = min(_BACKOFF_CAP_SECONDS, _BACKOFF_BASE_SECONDS * 2.0 ** min(self._failures, 10))
+        backoff_seconds = random.uniform(ceiling / 4, ceiling)
+        # A heartbeat that failed is due again before the next would be.
+        return min(every_seconds, backoff_seconds) if every_seconds else backoff_seconds
 
     async def _pause(self, seconds: float) -> None:
         try:

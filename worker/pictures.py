@@ -14,7 +14,6 @@ from core import metrics
 from core.catalogue import Catalogue
 from core.clock import utc_now
 from core.domain.recognition import ErrorNote, Recognition, RecognitionStatus
-from core.domain.retry import TASK_TIMEOUT
 from core.domain.task import Task
 from core.errors import MediaUnavailable, MusterError, RecogniserCrashed
 from core.media import Media
@@ -56,7 +55,8 @@ class PictureWork:
         async with self._fetching:
             content = await self._source.read(picture.image_url, traceparent=task.traceparent)
         fetch_ms = round((perf_counter() - begun) * 1000, 1)
-        outcome = await self._compute.run(self._job(task, picture, content), self._limit_seconds)
+        limit_seconds = self._settings.recognise_timeout_seconds
+        outcome = await self._compute.run(self._job(task, picture, content), limit_seconds)
         media_key = await self._save(task, picture, outcome)
         findings = replace(outcome.findings, timings_ms={"fetch": fetch_ms, **outcome.findings.timings_ms})
         for step, spent_ms in findings.timings_ms.items():
@@ -70,20 +70,13 @@ class PictureWork:
             completed_at=self._clock(),
         )
 
-    @property
-    def _limit_seconds(self) -> float:
-        return self._settings.recognise_timeout_seconds
-
     def failed(self, picture: Recognition, error: MusterError) -> Recognition:
         """The picture as ended by an error."""
-        note = ErrorNote(code=error.code, message=error.message)
-        return replace(picture, status=RecognitionStatus.FAILED, error=note, completed_at=self._clock())
+        return self.given_up(picture, ErrorNote(code=error.code, message=error.message))
 
-    def timed_out(self, picture: Recognition) -> Recognition:
-        """The picture as ended by its task's time limit."""
-        return replace(
-            picture, status=RecognitionStatus.FAILED, error=TASK_TIMEOUT, completed_at=self._clock()
-        )
+    def given_up(self, picture: Recognition, note: ErrorNote) -> Recognition:
+        """The picture as ended with its task."""
+        return replace(picture, status=RecognitionStatus.FAILED, error=note, completed_at=self._clock())
 
     def _job(self, task: Task, picture: Recognition, content: bytes) -> PictureJob:
         model = self._catalogue.find(picture.model)

@@ -13,10 +13,9 @@ from core.errors import Unavailable
 from core.queue.events import EventKind, Events
 from core.store.engine import Database
 from core.store.workers import close_worker, register_worker
-from worker.attempt import Holdings, StopReason
+from worker.attempt import Carriers, Holdings, StopReason
 from worker.identity import Identity
 from worker.loop import Loop
-from worker.loops.extender import Extender
 from worker.loops.scheduler import Scheduler
 from worker.slots import Slots
 
@@ -24,6 +23,7 @@ log = structlog.get_logger()
 
 _STOP_SECONDS = 5.0
 """Time to hand back what was stopped."""
+_LOOK_AGAIN_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class Parts:
     holdings: Holdings
     events: Events
     scheduler: Scheduler
-    extender: Extender
+    carriers: Carriers
     claiming: Sequence[Loop]
     """Stopped first: nothing new is begun."""
     keeping: Sequence[Loop]
@@ -64,18 +64,17 @@ class Runner:
         background = [
             group.create_task(loop.run(), name=loop.name) for loop in (*parts.claiming, *parts.keeping)
         ]
-        listener = group.create_task(self._listen(), name="events")
+        background.append(group.create_task(self._listen(), name="events"))
         parts.scheduler.start()
         log.info("worker.started", worker_id=parts.identity.boot_id, slots=parts.slots[0].count)
         await self._stop.wait()
         log.info("worker.draining", worker_id=parts.identity.boot_id, tasks=len(parts.holdings))
-        await self._drain(background[: len(parts.claiming)])
+        await self._drain(group)
         parts.scheduler.stop()
-        for loop in parts.keeping:
-            loop.stop()
-        listener.cancel()
+        await parts.carriers.end(_STOP_SECONDS)
         for task in background:
             task.cancel()
+        await asyncio.wait(background, timeout=_STOP_SECONDS)
         with suppress(Unavailable):
             await close_worker(parts.db, parts.identity.boot_id)
         log.info("worker.stopped", worker_id=parts.identity.boot_id)
@@ -87,7 +86,8 @@ class Runner:
         while not self._stop.is_set():
             try:
                 await register_worker(self._parts.db, identity.row(), lease_seconds=identity.lease_seconds)
-            except Unavailable:
+            except Unavailable as error:
+                log.warning("worker.not_registered", code=error.code)
                 await asyncio.sleep(delay_seconds)
                 delay_seconds = min(2.0, delay_seconds * 2)
             else:
@@ -98,27 +98,30 @@ class Runner:
         """Hear cancellations at once; what is missed comes with the next heartbeat."""
         async with self._parts.events.subscribe() as events:
             async for event in events:
-                attempt = self._parts.holdings.find(event.id)
-                if event.kind is EventKind.CANCEL and attempt is not None:
-                    attempt.stop(StopReason.CANCELLED)
+                if event.kind is EventKind.CANCEL:
+                    self._parts.holdings.cancel(event.id, event.attempt)
 
-    async def _drain(self, claiming: Sequence[asyncio.Task[None]]) -> None:
+    async def _drain(self, group: asyncio.TaskGroup) -> None:
         """Claim no more, let what runs end within the grace, and hand back the rest at no cost."""
         for loop in self._parts.claiming:
             loop.stop()
         for slots in self._parts.slots:
-            await slots.set_gate(is_open=False)
-        # A claim may be under way; its reply must not be lost. Waiting for work is cut short.
-        await asyncio.wait(claiming, timeout=0.2)
-        idle = asyncio.create_task(self._wait_idle())
-        hurry = asyncio.create_task(self._hurry.wait())
+            slots.close()
+        idle = group.create_task(self._wait_idle())
+        hurry = group.create_task(self._hurry.wait())
         await asyncio.wait({idle, hurry}, timeout=self._drain_seconds, return_when=asyncio.FIRST_COMPLETED)
         hurry.cancel()
-        if not idle.done():
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_SECONDS):
+                await self._hand_back(idle)
+        idle.cancel()
+
+    async def _hand_back(self, idle: asyncio.Task[None]) -> None:
+        """Stop what is held, and what a claim that was under way brings."""
+        while not idle.done():
             for attempt in self._parts.holdings:
                 attempt.stop(StopReason.DRAINED)
-            await asyncio.wait({idle}, timeout=_STOP_SECONDS)
-        idle.cancel()
+            await asyncio.wait({idle}, timeout=_LOOK_AGAIN_SECONDS)
 
     async def _wait_idle(self) -> None:
         for slots in self._parts.slots:

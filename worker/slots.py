@@ -6,13 +6,18 @@ import asyncio
 
 
 class Slots:
-    """Counts what is held; a closed gate lets nothing more in."""
+    """Counts what is held; a closed gate lets nothing more in.
+
+    A slot is taken before the queue is asked, so that a claim under way counts as held too.
+    """
 
     def __init__(self, count: int) -> None:
         self.count = count
         self._taken = 0
-        self._open = True
-        self._changed = asyncio.Condition()
+        self._is_open = True
+        self.is_over = False
+        """Closed for good."""
+        self._changed = asyncio.Event()
 
     @property
     def taken(self) -> int:
@@ -22,31 +27,45 @@ class Slots:
     @property
     def free(self) -> int:
         """How many more may be taken now."""
-        return self.count - self._taken if self._open else 0
+        return max(0, self.count - self._taken) if self._is_open and not self.is_over else 0
 
-    async def wait_free(self) -> int:
-        """Wait until at least one may be taken; answers how many."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self.free > 0)
-            return self.free
+    async def take_free(self) -> int:
+        """Wait until at least one is free, then take all that are; answers how many."""
+        while self.free == 0:
+            await self._changed.wait()
+        return self.take_at_once()
+
+    def take_at_once(self) -> int:
+        """Take what is free; answers how many, perhaps none."""
+        count = self.free
+        self._taken += count
+        return count
+
+    def take_one(self) -> None:
+        """Take one whatever the gate says: for whoever has closed it."""
+        self._taken += 1
+
+    def give_back(self, count: int = 1) -> None:
+        """Hold so many less."""
+        self._taken -= count
+        self._tell()
 
     async def wait_idle(self) -> None:
         """Wait until none is held."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._taken == 0)
+        while self._taken > 0:
+            await self._changed.wait()
 
-    def take(self) -> None:
-        """Hold one more; whoever calls has seen that it is free."""
-        self._taken += 1
+    def set_gate(self, *, is_open: bool) -> None:
+        """Let more in, or no more for now."""
+        self._is_open = is_open
+        self._tell()
 
-    async def give_back(self) -> None:
-        """Hold one less."""
-        async with self._changed:
-            self._taken -= 1
-            self._changed.notify_all()
+    def close(self) -> None:
+        """Let nothing more in, whatever the gate says later."""
+        self.is_over = True
+        self._tell()
 
-    async def set_gate(self, *, is_open: bool) -> None:
-        """Let more in, or no more."""
-        async with self._changed:
-            self._open = is_open
-            self._changed.notify_all()
+    def _tell(self) -> None:
+        """Wake everybody who waits; each looks for itself."""
+        self._changed.set()
+        self._changed = asyncio.Event()

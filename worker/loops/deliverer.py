@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
+from typing import TypeVar
 
 import structlog
 
@@ -15,19 +17,23 @@ from core import metrics
 from core.domain.delivery import Delivery, DeliveryStatus, DeliveryTry
 from core.domain.retry import TryOutcome
 from core.domain.routing import member_of_delivery
-from core.errors import DatabaseUnavailable, QueueUnavailable
+from core.errors import DatabaseUnavailable, LeaseLost, QueueUnavailable
 from core.ids import Ids
 from core.plan import Plan
 from core.queue.lease import Claim, FlowLimit, Lease, Outcome, Settlement
 from core.store.deliveries import put_back_delivery, record_try, start_deliveries
+from core.store.delivery_log import get_deliveries
 from core.store.engine import Database
 from core.store.systems import Systems
+from worker.attempt import Carriers
 from worker.breakers import Breakers
 from worker.callback import Caller
 from worker.identity import Identity
 from worker.slots import Slots
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 _IDLE_SECONDS = 5.0
 _SECRETS_KEPT_SECONDS = 5.0
@@ -38,7 +44,6 @@ class DelivererSettings:
     """Bounds of sending."""
 
     timeout_seconds: float
-    per_host: int
 
 
 class Deliverer:
@@ -54,28 +59,41 @@ class Deliverer:
         breakers: Breakers,
         identity: Identity,
         slots: Slots,
-        group: asyncio.TaskGroup,
+        carriers: Carriers,
         settings: DelivererSettings,
     ) -> None:
         self._db, self._ids, self._plan, self._systems = db, ids, plan, systems
         self._caller, self._breakers, self._identity = caller, breakers, identity
-        self.slots, self._group, self._settings = slots, group, settings
+        self.slots, self._carriers, self._settings = slots, carriers, settings
         self._queue = plan.queues.delivery
         self._secrets: dict[str, tuple[float, list[bytes]]] = {}
         self._leases: dict[int, Lease] = {}
 
     async def step(self) -> None:
         """Fill the free slots, or wait for a wake-up."""
-        free = await self.slots.wait_free()
-        token = self._identity.next_token()
-        claim = await self._queue.claim(token, int(self._identity.lease_seconds * 1000), free)
+        claim = await self._fill(await self.slots.take_free())
         if not claim.leases:
             await self._wait(claim)
-            return
-        for lease, sent in await self._start(token, claim.leases):
-            self.slots.take()
+
+    async def fill(self) -> None:
+        """Offer the slots that are free now to the queue, once."""
+        count = self.slots.take_at_once()
+        if count > 0:
+            await self._fill(count)
+
+    async def _fill(self, count: int) -> Claim:
+        token = self._identity.next_token()
+        started: list[tuple[Lease, Delivery]] = []
+        try:
+            claim = await self._queue.claim(token, int(self._identity.lease_seconds * 1000), count)
+            if claim.leases:
+                started = await self._start(token, claim.leases)
+        finally:
+            self.slots.give_back(count - len(started))
+        for lease, sent in started:
             self._leases[sent.id] = lease
-            self._group.create_task(self._carry(lease, sent))
+            self._carriers.start(self._carry(lease, sent))
+        return claim
 
     async def extend(self) -> None:
         """Prolong the leases of what is being sent."""
@@ -95,9 +113,17 @@ class Deliverer:
             await self._settle([_release(lease) for lease in leases])
             raise
         by_id = {sent.id: sent for sent in started}
-        stale = [lease for lease in leases if lease.member.id not in by_id]
-        await self._settle([Settlement(member=s.member, token=s.token, outcome=Outcome.ACK) for s in stale])
+        if lost := [lease for lease in leases if lease.member.id not in by_id]:
+            await self._give_up(lost)
         return [(lease, by_id[lease.member.id]) for lease in leases if lease.member.id in by_id]
+
+    async def _give_up(self, lost: Sequence[Lease]) -> None:
+        """Let go of leases that led to no try; one that still may start is for others."""
+        rows = {sent.id: sent for sent in await get_deliveries(self._db, [s.member.id for s in lost])}
+        current = {lease for lease in lost if _may_start(lease, rows.get(lease.member.id))}
+        await self._settle([_release(lease) if lease in current else _ack(lease) for lease in lost])
+        if current:
+            raise LeaseLost("This worker was declared dead; it registers anew.")
 
     async def _carry(self, lease: Lease, sent: Delivery) -> None:
         try:
@@ -111,10 +137,16 @@ class Deliverer:
             log.exception("delivery.broken", delivery_id=sent.id)
         finally:
             self._leases.pop(sent.id, None)
-            await self.slots.give_back()
+            self.slots.give_back()
 
     async def _send(self, lease: Lease, sent: Delivery) -> None:
-        made, outcome = await self._caller.call(sent, await self._secrets_of(sent.system_code))
+        try:
+            secrets = await _patiently(partial(self._secrets_of, sent.system_code))
+            made, outcome = await self._caller.call(sent, secrets)
+        except Exception:
+            # No secret that opens, for one: a failed try like any other, so that it is not for ever.
+            log.exception("delivery.broken", delivery_id=sent.id)
+            made, outcome = self._caller.broken(sent)
         after = await self._record(lease, sent, made, outcome)
         metrics.DELIVERIES.labels(outcome.status.value).inc()
         log.info(
@@ -136,30 +168,24 @@ class Deliverer:
         self, lease: Lease, sent: Delivery, made: DeliveryTry, outcome: TryOutcome
     ) -> Delivery | None:
         """Write what came of the try; while the database is away it is held, as long as it takes."""
-        delay_seconds = 0.05
-        while True:
-            try:
-                log_id = (await self._ids.take())[0]
-                return await record_try(
-                    self._db, sent, lease.token, made=made, outcome=outcome, log_id=log_id
-                )
-            except DatabaseUnavailable:
-                await asyncio.sleep(random.uniform(0, delay_seconds))
-                delay_seconds = min(2.0, delay_seconds * 2)
+        log_id = (await _patiently(self._ids.take))[0]
+        write = partial(record_try, self._db, sent, lease.token, made=made, outcome=outcome, log_id=log_id)
+        return await _patiently(write)
 
     async def _judge_host(self, sent: Delivery, outcome: TryOutcome) -> None:
         """Leave a host alone that fails again and again; a probe goes to it when the pause is over."""
-        is_up = outcome.status in (DeliveryStatus.DELIVERED, DeliveryStatus.REFUSED)
-        pause = None if is_up else self._breakers.failed(sent.flow)
-        if is_up and not self._breakers.succeeded(sent.flow):
-            return
-        if not is_up and pause is None:
-            return
-        hold_ms = 0 if pause is None else int(pause * 1000)
-        limit = FlowLimit(flow=sent.flow, max_running=self._settings.per_host, hold_ms=hold_ms)
+        if outcome.status in (DeliveryStatus.DELIVERED, DeliveryStatus.REFUSED):
+            if self._breakers.is_paused(sent.flow):
+                log.warning("host.resumed", host=sent.host)
+            if self._breakers.succeeded(sent.flow):
+                await self._hold(sent.flow, 0)
+        elif (pause := self._breakers.failed(sent.flow)) is not None:
+            log.warning("host.paused", host=sent.host, seconds=pause)
+            await self._hold(sent.flow, pause)
+
+    async def _hold(self, flow: str, seconds: float) -> None:
         with suppress(QueueUnavailable):
-            await self._queue.set_limits([limit])
-        log.warning("host.paused" if pause else "host.resumed", host=sent.host, seconds=pause)
+            await self._queue.set_limits([FlowLimit(flow=flow, hold_ms=int(seconds * 1000))])
 
     async def _secrets_of(self, system_code: str) -> list[bytes]:
         known = self._secrets.get(system_code)
@@ -176,7 +202,29 @@ class Deliverer:
     async def _wait(self, claim: Claim) -> None:
         due = claim.next_due_seconds
         seconds = _IDLE_SECONDS if due is None or claim.paused else min(_IDLE_SECONDS, due)
-        await self._queue.wait(max(0.01, seconds))
+        if await self._queue.wait(max(0.01, seconds)) and self.slots.free == 0:
+            await self._queue.wake()  # the token was for somebody who may claim
+
+
+async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask the database until it answers; what was sent or is about to be is held meanwhile."""
+    delay_seconds = 0.05
+    while True:
+        try:
+            return await ask()
+        except DatabaseUnavailable:
+            await asyncio.sleep(random.uniform(0, delay_seconds))
+            delay_seconds = min(2.0, delay_seconds * 2)
+
+
+def _may_start(lease: Lease, row: Delivery | None) -> bool:
+    return (
+        row is not None and row.status is DeliveryStatus.PENDING and row.attempt == lease.member.attempt - 1
+    )
+
+
+def _ack(lease: Lease) -> Settlement:
+    return Settlement(member=lease.member, token=lease.token, outcome=Outcome.ACK)
 
 
 def _release(lease: Lease) -> Settlement:
@@ -187,7 +235,7 @@ def _release(lease: Lease) -> Settlement:
 
 def _settlement(lease: Lease, after: Delivery | None, outcome: TryOutcome) -> Settlement:
     if after is None or after.status is not DeliveryStatus.PENDING:
-        return Settlement(member=lease.member, token=lease.token, outcome=Outcome.ACK)
+        return _ack(lease)
     return Settlement(
         member=lease.member,
         token=lease.token,

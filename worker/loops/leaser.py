@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+
+import structlog
 
 from core.domain.message import TaskMessage
 from core.domain.routing import QueueName
@@ -13,10 +14,12 @@ from core.errors import DatabaseUnavailable, LeaseLost, QueueUnavailable
 from core.plan import Plan
 from core.queue.lease import Claim, Lease, Outcome, Settlement
 from core.store.starts import Starter
-from worker.attempt import Attempt, Holdings
+from worker.attempt import Attempt, Carriers, Holdings
 from worker.execution import Execution
 from worker.identity import Identity
 from worker.slots import Slots
+
+log = structlog.get_logger()
 
 _IDLE_SECONDS = 5.0
 
@@ -32,37 +35,46 @@ class Leaser:
         holdings: Holdings,
         identity: Identity,
         slots: Slots,
-        group: asyncio.TaskGroup,
+        carriers: Carriers,
     ) -> None:
         self._plan, self._starter, self._execution = plan, starter, execution
-        self._holdings, self._identity, self.slots, self._group = holdings, identity, slots, group
-        self._filled = asyncio.Event()
+        self._holdings, self._identity, self.slots, self._carriers = holdings, identity, slots, carriers
         self.claimed: Callable[[QueueName, Claim], None] = lambda _queue, _claim: None
         """Called after every claim that was answered."""
 
     async def step(self) -> None:
         """Fill the free slots from queue `recognition`, or wait for a wake-up."""
-        free = await self.slots.wait_free()
-        claim, attempts = await self.claim(QueueName.RECOGNITION, free)
-        for attempt in attempts:
-            self._group.create_task(self.carry(attempt))
-        self._filled.set()
+        claim = await self._fill(await self.slots.take_free())
         if not claim.leases:
             await self._wait(claim)
 
-    async def wait_filled(self) -> None:
-        """Wait until the free slots have been offered to queue `recognition` once more."""
-        self._filled.clear()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_IDLE_SECONDS):
-                await self._filled.wait()
+    async def fill(self) -> None:
+        """Offer the slots that are free now to queue `recognition`, once."""
+        count = self.slots.take_at_once()
+        if count > 0:
+            await self._fill(count)
+
+    async def _fill(self, count: int) -> Claim:
+        claim, attempts = await self.claim(QueueName.RECOGNITION, count)
+        for attempt in attempts:
+            self._carriers.start(self.carry(attempt))
+        return claim
 
     async def claim(self, name: QueueName, count: int) -> tuple[Claim, list[Attempt]]:
-        """Claim up to `count` entries of a queue, and start those whose rows allow it."""
+        """Claim up to `count` entries of a queue and start those whose rows allow it.
+
+        `count` slots are taken already; those that are not needed are given back.
+        """
         queue, token = self._plan.queues.of(name), self._identity.next_token()
-        claim = await queue.claim(token, int(self._identity.lease_seconds * 1000), count)
-        self.claimed(name, claim)
-        return claim, await self._start(name, token, claim.leases) if claim.leases else []
+        attempts: list[Attempt] = []
+        try:
+            claim = await queue.claim(token, int(self._identity.lease_seconds * 1000), count)
+            self.claimed(name, claim)
+            if claim.leases:
+                attempts = await self._start(name, token, claim.leases)
+        finally:
+            self.slots.give_back(count - len(attempts))
+        return claim, attempts
 
     async def carry(self, attempt: Attempt) -> None:
         """Run an attempt to its end and free its slot."""
@@ -70,7 +82,7 @@ class Leaser:
             await self._execution.run(attempt)
         finally:
             self._holdings.forget(attempt.task.id, attempt.token)
-            await self.slots.give_back()
+            self.slots.give_back()
 
     async def _start(self, name: QueueName, token: str, leases: Sequence[Lease]) -> list[Attempt]:
         for lease in leases:
@@ -100,7 +112,6 @@ class Leaser:
     def _begin(self, name: QueueName, lease: Lease, task: Task) -> Attempt:
         attempt = Attempt(task=task, lease=lease, queue=name)
         self._holdings.hold(attempt)
-        self.slots.take()
         return attempt
 
     async def _give_up(self, name: QueueName, token: str, leases: Sequence[Lease], outcome: Outcome) -> None:
@@ -123,13 +134,18 @@ class Leaser:
     async def _wait(self, claim: Claim) -> None:
         due = claim.next_due_seconds
         seconds = _IDLE_SECONDS if due is None or claim.paused else min(_IDLE_SECONDS, due)
-        await self._plan.queues.recognition.wait(max(0.01, seconds))
+        queue = self._plan.queues.recognition
+        if await queue.wait(max(0.01, seconds)) and self.slots.free == 0:
+            await queue.wake()  # the token was for somebody who may claim
 
 
 def _known(leases: Sequence[Lease]) -> dict[int, Task]:
-    """The tasks that came with their message."""
-    return {
-        lease.member.id: TaskMessage.from_json(lease.message).to_task()
-        for lease in leases
-        if lease.message is not None
-    }
+    """The tasks that came with a message; of one that cannot be read the row is asked instead."""
+    known = {}
+    for lease in leases:
+        if lease.message is not None:
+            try:
+                known[lease.member.id] = TaskMessage.from_json(lease.message).to_task()
+            except ValueError:
+                log.warning("message.not_understood", task_id=lease.member.id)
+    return known

@@ -13,7 +13,7 @@ from core.domain.promises import Promises
 from core.domain.routing import Member, QueueName, member_of_delivery, member_of_task, queue_of
 from core.domain.task import Task, TaskStatus
 from core.ids import Ids
-from core.plan import Plan
+from core.plan import Plan, delay_ms_until
 from core.queue.lease import Outcome, Settlement
 from core.store.deliveries import take_back_lost_deliveries
 from core.store.delivery_log import get_deliveries
@@ -96,6 +96,7 @@ class Reaper:
         self, name: QueueName, token: str, expired: Sequence[Member]
     ) -> tuple[list[Settlement], list[Task]]:
         rows = {task.id: task for task in await get_tasks(self._db, [member.id for member in expired])}
+        now = await self._db.now()
         settlements: list[Settlement] = []
         moved: list[Task] = []
         for member in expired:
@@ -106,23 +107,28 @@ class Reaper:
             if row is not None and stays and queue_of(crashes=row.crashes) is not name:
                 moved.append(row)
                 stays = False
-            settlements.append(_settlement(member, token, member_of_task(row) if row and stays else None))
+            due_at = row.next_attempt_at if row else None
+            next_member = member_of_task(row) if row and stays else None
+            settlements.append(_settlement(member, token, next_member, delay_ms=delay_ms_until(due_at, now)))
         return settlements, moved
 
     async def _judge_deliveries(self, token: str, expired: Sequence[Member]) -> list[Settlement]:
         rows: dict[int, Delivery] = {
             sent.id: sent for sent in await get_deliveries(self._db, [member.id for member in expired])
         }
+        now = await self._db.now()
         settlements = []
         for member in expired:
             row = rows.get(member.id)
             if row is not None and row.status is DeliveryStatus.SENDING and row.attempt == member.attempt:
                 continue
             waits = row is not None and row.status is DeliveryStatus.PENDING
-            settlements.append(_settlement(member, token, member_of_delivery(row) if row and waits else None))
+            due_at = row.next_attempt_at if row else None
+            next_member = member_of_delivery(row) if row and waits else None
+            settlements.append(_settlement(member, token, next_member, delay_ms=delay_ms_until(due_at, now)))
         return settlements
 
 
-def _settlement(member: Member, token: str, next_member: Member | None) -> Settlement:
+def _settlement(member: Member, token: str, next_member: Member | None, *, delay_ms: int) -> Settlement:
     outcome = Outcome.ACK if next_member is None else Outcome.RELEASE
-    return Settlement(member=member, token=token, outcome=outcome, next_member=next_member)
+    return Settlement(member=member, token=token, outcome=outcome, next_member=next_member, delay_ms=delay_ms)

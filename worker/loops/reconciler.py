@@ -45,10 +45,12 @@ class Reconciler:
             raise
 
     async def sweep(self) -> None:
-        """Queue every pending row that is missing."""
+        """Queue every pending row that is missing, and drop messages that nobody will read."""
         repairs = await self._plan.sweep()
         self._needs_sweep = False
         _log_repairs("plan.swept", repairs)
+        if dropped := await self._plan.drop_orphans():
+            log.info("messages.dropped", count=dropped)
 
     async def beat(self) -> None:
         """One heartbeat in Redis; a plan that was lost or rolled back is rebuilt at once."""
@@ -78,7 +80,9 @@ class Reconciler:
         try:
             repairs = await self._plan.rebuild()
         except StalePlan:
-            return  # another is at it; the next beat looks again
+            # Another is at it. Should it die, the epoch stays away or the sweep finds what is missing.
+            self._is_lost, self._needs_sweep = False, True
+            return
         self._is_lost = self._needs_sweep = False
         metrics.REBUILDS.inc()
         log.info("plan.rebuilt", tasks=repairs.tasks, deliveries=repairs.deliveries)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import Protocol
 
 from core.domain.routing import QueueName
+from core.errors import QueueUnavailable
 from core.plan import Plan
 from core.queue.inspect import QueueInspector
 from core.queue.locks import NamedLock
@@ -14,6 +17,15 @@ from worker.loops.leaser import Leaser
 from worker.slots import Slots
 
 _IDLE_SECONDS = 5.0
+
+
+class Filler(Protocol):
+    """A loop whose hands are empty while a task runs alone."""
+
+    slots: Slots
+
+    async def fill(self) -> None:
+        """Offer what is free to its queue, once."""
 
 
 class Solo:
@@ -27,11 +39,12 @@ class Solo:
         plan: Plan,
         leaser: Leaser,
         inspector: QueueInspector,
-        gates: Sequence[Slots],
+        fillers: Sequence[Filler],
         identity: Identity,
+        group: asyncio.TaskGroup,
     ) -> None:
         self._plan, self._leaser, self._inspector = plan, leaser, inspector
-        self._gates, self._identity = gates, identity
+        self._fillers, self._identity, self._group = fillers, identity, group
         solo = plan.queues.solo
         self._lock = NamedLock(
             solo.connections,
@@ -45,33 +58,39 @@ class Solo:
         if not await self._has_work() or not await self._lock.acquire():
             await self._plan.queues.solo.wait(_IDLE_SECONDS)
             return
-        async with asyncio.TaskGroup() as group:
-            keeper = group.create_task(self._keep_lock())
-            try:
-                await self._run_alone()
-            finally:
-                keeper.cancel()
-        await self._lock.release()
+        keeper = self._group.create_task(self._keep_lock())
+        try:
+            await self._run_alone()
+        finally:
+            keeper.cancel()
+            with suppress(QueueUnavailable):
+                await self._lock.release()
+        # The others have their turn before the next one empties these hands again.
+        for filler in self._fillers:
+            await filler.fill()
 
     async def _has_work(self) -> bool:
         stats = await self._inspector.stats()
-        return stats.ready > 0 or stats.overdue > 0
+        return not stats.paused and (stats.ready > 0 or stats.overdue > 0)
 
     async def _run_alone(self) -> None:
-        for slots in self._gates:
-            await slots.set_gate(is_open=False)
+        for filler in self._fillers:
+            filler.slots.set_gate(is_open=False)
         try:
-            for slots in self._gates:
-                await slots.wait_idle()
+            for filler in self._fillers:
+                await filler.slots.wait_idle()
+            if self._leaser.slots.is_over:
+                return
+            self._leaser.slots.take_one()
             _, attempts = await self._leaser.claim(QueueName.SOLO, 1)
             for attempt in attempts:
                 await self._leaser.carry(attempt)
         finally:
-            for slots in self._gates:
-                await slots.set_gate(is_open=True)
-        await self._leaser.wait_filled()
+            for filler in self._fillers:
+                filler.slots.set_gate(is_open=True)
 
     async def _keep_lock(self) -> None:
         while True:
             await asyncio.sleep(self._identity.lease_seconds / 3)
-            await self._lock.extend()
+            with suppress(QueueUnavailable):
+                await self._lock.extend()
