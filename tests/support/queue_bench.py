@@ -20,9 +20,9 @@ from tests.support.valkey import PrivateValkey
 
 Result = TypeVar("Result")
 START_MS = 1_800_000_000_000
-AGING_MS = 3000
+AGING_MS = 2000
 MOVES = 2
-DEFAULT_MAX_RUNNING = 3
+DEFAULT_MAX_RUNNING = 2
 _TIME = "redis.call('TIME')"
 _SET_TIME = "redis.call('HMGET', META .. ':clock', 'seconds', 'microseconds')"
 
@@ -39,6 +39,20 @@ def sources_under_test(replacements: Iterable[tuple[str, str]] = ()) -> dict[str
     return sources
 
 
+_DUMP = """
+local sets, reply = tonumber(ARGV[1]), {}
+for i = 1, #KEYS - 1 do
+  if i <= sets then
+    reply[i] = redis.call('ZRANGE', KEYS[i], 0, -1, 'WITHSCORES')
+  else
+    reply[i] = redis.call('HGETALL', KEYS[i])
+  end
+end
+reply[#KEYS] = redis.call('LLEN', KEYS[#KEYS])
+return reply
+"""
+
+
 class QueueBench:
     """A queue under test; a context manager that also owns the event loop."""
 
@@ -46,6 +60,7 @@ class QueueBench:
         self.keys = QueueKeys(queue="test")
         self._runner = asyncio.Runner()
         self._client: Redis = server.client()
+        self._dump = self._client.register_script(_DUMP)
         self._connections = RedisConnections(RedisSettings(url=server.url))
         settings = TaskQueueSettings(
             default_max_running=DEFAULT_MAX_RUNNING, aging_seconds=AGING_MS / 1000, id_epoch_ms=START_MS
@@ -92,22 +107,22 @@ class QueueBench:
 
     def state(self, flows: Iterable[str]) -> dict[str, Any]:
         """Read everything the scripts keep."""
-        keys, pipeline = self.keys, self._client.pipeline(transaction=False)
+        keys = self.keys
         sets = [keys.ready, keys.delayed, keys.leased, keys.held]
         sets += [keys.parked(flow) for flow in flows] + [keys.flow(band) for band in BANDS]
-        for name in sets:
-            pipeline.zrange(name, 0, -1, withscores=True)
-        for name in (keys.owner, keys.message, keys.limits, keys.count, keys.meta):
-            pipeline.hgetall(name)
-        pipeline.llen(keys.wake)
-        *replies, owner, message, limits, count, meta, wake = pipeline.execute()
+        hashes = [keys.owner, keys.message, keys.limits, keys.count, keys.meta]
+        reply: Any = self._dump(keys=[*sets, *hashes, keys.wake], args=[len(sets)])
+        pairs = [dict(zip(flat[::2], flat[1::2], strict=True)) for flat in reply[:-1]]
+        owner, message, limits, count, meta = pairs[len(sets) :]
         state: dict[str, Any] = {
-            name: dict(reply) for name, reply in zip(sets, replies, strict=True) if reply
+            name: _numbers(scores) for name, scores in zip(sets, pairs, strict=False) if scores
         }
-        counts = {field: int(value) for field, value in count.items()}
-        bounds = {field: float(value) for field, value in limits.items()}
-        state |= {"owner": owner, "message": message, "limits": bounds, "count": counts, "wake": wake}
-        return state | {"meta": _meta_of_server(meta)}
+        state |= {"owner": owner, "message": message, "limits": _numbers(limits), "count": _numbers(count)}
+        return state | {"wake": reply[-1], "meta": _meta_of_server(meta)}
+
+
+def _numbers(texts: Mapping[str, str]) -> dict[str, float]:
+    return {name: float(text) for name, text in texts.items()}
 
 
 _TOLD = ("epoch", "rebuilding", "paused", "beat", "parked", "served_cost", "aged_at")
