@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import re
 import uuid
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 
 import structlog
 from quart import Quart, Response, g, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
+from app.bodies import request_class, too_large
 from app.context import open_context
-from app.problems import MEDIA_TYPE, envelope_of, problem_of, retry_after
-from app.requests import JSON
+from app.problems import MEDIA_TYPE, envelope_of, headers_of, problem_of
+from app.responses import JSON
 from app.routes.envelope import envelope
 from app.routes.operating import operating
 from app.routes.pictures import pictures
 from app.routes.tasks import tasks
-from core.errors import BodyTooLarge, CallerError, MalformedJson, MethodNotAllowed, MusterError, NotFound
-from core.settings import Settings
+from core.errors import CallerError, MalformedJson, MethodNotAllowed, MusterError, NotFound
+from core.settings import IntakeSettings, Settings
 
 log = structlog.get_logger()
 
@@ -35,13 +36,14 @@ _SAFE_HEADERS = {
 def create_app(settings: Settings) -> Quart:
     """Make the application; it opens what it needs before it serves."""
     app = Quart("muster", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = settings.intake.max_body_bytes
+    app.request_class = request_class(settings.intake)
     app.config["BODY_TIMEOUT"] = 30
     app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
     for blueprint in (tasks, pictures, envelope, operating):
         app.register_blueprint(blueprint)
     _open_and_close(app, settings)
-    _answer_errors(app)
+    _answer_errors(app, settings.intake)
     _dress_answers(app)
     return app
 
@@ -58,14 +60,16 @@ def _open_and_close(app: Quart, settings: Settings) -> None:
         await stack.aclose()
 
 
-def _answer_errors(app: Quart) -> None:
+def _answer_errors(app: Quart, intake: IntakeSettings) -> None:
     @app.errorhandler(MusterError)
     async def refuse(error: MusterError) -> Response:
         return _answer(error)
 
     @app.errorhandler(HTTPException)
     async def refuse_http(error: HTTPException) -> Response:
-        return _answer(_translated(error))
+        if isinstance(error, RequestEntityTooLarge):
+            return _answer(too_large(request.path, intake))
+        return _answer(_translated(error), allowed=getattr(error, "valid_methods", None))
 
     @app.errorhandler(Exception)
     async def fail(error: Exception) -> Response:
@@ -73,24 +77,26 @@ def _answer_errors(app: Quart) -> None:
         return _answer(MusterError())
 
 
-def _answer(error: MusterError) -> Response:
+def _answer(error: MusterError, *, allowed: Iterable[str] | None = None) -> Response:
     """The error as problem document, or in the envelope profile's words."""
     if not isinstance(error, CallerError):
         log.warning("request.unanswered", path=request.path, code=error.code, request_id=g.request_id)
     if request.path == "/recognition" or request.path.startswith("/recognition/"):
-        return Response(json.dumps(envelope_of(error), ensure_ascii=False), 200, content_type=JSON)
+        return Response(envelope_of(error).to_bytes(), 200, content_type=JSON)
     problem = problem_of(error, instance=request.path, request_id=g.request_id)
-    return Response(
-        problem.model_dump_json(), problem.status, headers=retry_after(error), content_type=MEDIA_TYPE
-    )
+    headers = headers_of(error) | ({"Allow": ", ".join(sorted(allowed))} if allowed else {})
+    return Response(problem.model_dump_json(), problem.status, headers=headers, content_type=MEDIA_TYPE)
 
 
 def _translated(error: HTTPException) -> MusterError:
     """What the framework raises, in our words."""
-    if isinstance(error, RequestEntityTooLarge):
-        return BodyTooLarge()
-    known: dict[int, type[MusterError]] = {404: NotFound, 405: MethodNotAllowed, 413: BodyTooLarge}
-    return known.get(error.code or 500, MalformedJson if error.code == 400 else MusterError)()
+    if error.code == 404:
+        return NotFound("There is nothing at this address; /docs lists what there is.")
+    if error.code == 405:
+        return MethodNotAllowed()
+    if error.code in (400, 408):
+        return MalformedJson(f"The request could not be read: {error.name.lower()}.")
+    return MusterError()
 
 
 def _dress_answers(app: Quart) -> None:

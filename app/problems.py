@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic import BaseModel
 
 from core import errors
-from core.errors import MusterError, Unavailable, ValidationFailed
+from core.domain.envelope import Envelope, EnvelopeFault, EnvelopeFaults
+from core.errors import Fault, MusterError, Unavailable, ValidationFailed
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:muster:problem:"
+_OURS = "Something went wrong here; the request id helps to find it."
 
 
 class FaultView(BaseModel):
@@ -59,7 +60,6 @@ _STATUSES: dict[type[MusterError], tuple[int, str]] = {
     errors.CallbackUrlBlocked: (422, "Callback url blocked"),
     errors.IdempotencyKeyReused: (422, "Idempotency key reused"),
     errors.ValidationFailed: (422, "Validation failed"),
-    errors.NotAnImage: (422, "Not an image"),
     errors.RateLimited: (429, "Rate limited"),
     errors.QueueFullForSystem: (429, "Queue full for this system"),
     errors.IntakeFull: (503, "Intake full"),
@@ -89,12 +89,12 @@ def problem_of(error: MusterError, *, instance: str, request_id: str) -> Problem
     """The problem document of an error."""
     answer = answer_of(error)
     is_ours = answer.status == 500
-    faults = error.faults if isinstance(error, ValidationFailed) else []
+    faults = _faults(error)
     return Problem(
         type=TYPE_PREFIX + error.code,
         title=answer.title,
         status=answer.status,
-        detail="Something went wrong here; the request id helps to find it." if is_ours else error.message,
+        detail=_OURS if is_ours else _told(error),
         instance=instance,
         code=error.code,
         request_id=request_id,
@@ -102,19 +102,36 @@ def problem_of(error: MusterError, *, instance: str, request_id: str) -> Problem
     )
 
 
-def retry_after(error: MusterError) -> dict[str, str]:
-    """The header that says when to come again."""
+def headers_of(error: MusterError) -> dict[str, str]:
+    """The headers that belong to an error: when to come again, how to sign in."""
     if isinstance(error, Unavailable):
         return {"Retry-After": str(error.retry_after_seconds)}
+    if isinstance(error, errors.Unauthenticated):
+        return {"WWW-Authenticate": "Bearer"}
     return {}
 
 
-def envelope_of(error: MusterError) -> dict[str, Any]:
+def envelope_of(error: MusterError) -> Envelope:
     """The same error in the envelope profile, whose HTTP status is always 200."""
     answer = answer_of(error)
-    faults = error.faults if isinstance(error, ValidationFailed) else []
-    told = "; ".join(f"{fault.pointer.strip('/').replace('/', '.')}: {fault.detail}" for fault in faults)
-    shown = [{"pointer": fault.pointer, "detail": fault.detail} for fault in faults]
-    message = told or ("Something went wrong here." if answer.status == 500 else error.message)
-    data = {"errors": shown} if shown else None
-    return {"code": answer.status, "message": message, "data": data, "success": False}
+    shown = tuple(EnvelopeFault(pointer=fault.pointer, detail=fault.detail) for fault in _faults(error))
+    return Envelope(
+        code=answer.status,
+        message=_OURS if answer.status == 500 else _told(error),
+        data=EnvelopeFaults(errors=shown) if shown else None,
+        success=False,
+    )
+
+
+def _faults(error: MusterError) -> list[Fault]:
+    return error.faults if isinstance(error, ValidationFailed) else []
+
+
+def _told(error: MusterError) -> str:
+    """The error's faults in one sentence each, or its message."""
+    return "; ".join(f"{_name(fault.pointer)}{fault.detail}" for fault in _faults(error)) or error.message
+
+
+def _name(pointer: str) -> str:
+    """A pointer as a name in front of a sentence; empty for the whole body."""
+    return f"{pointer.strip('/').replace('/', '.')}: " if pointer else ""

@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection
 from datetime import UTC
 from typing import Any
 
-from pydantic import BaseModel
-from quart import Response, request
+from quart import request
 
 from app.auth import Principal
 from app.context import context
+from app.responses import JSON
 from app.schemas.json import read_json
 from app.schemas.reading import Asked
 from app.schemas.submission import parse_time
+from core.domain.delivery import DeliveryStatus
 from core.domain.task import TaskStatus
 from core.errors import Fault, NotFound, NotJson, ValidationFailed
+from core.store.delivery_log import DeliveryFilter
 from core.store.tasks import TaskFilter
 
-JSON = "application/json"
+TASK_FILTERS = frozenset(
+    {"status", "business_id", "camera_id", "prompt", "client_id", "created_after", "created_before"}
+)
+DELIVERY_FILTERS = frozenset({"status", "task_id", "host"})
+PAGING = frozenset({"page_size", "page_token"})
 MAX_PAGE_SIZE, PAGE_SIZE = 500, 50
 _KEY = re.compile(r"[\x21-\x7e]{1,128}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,6})(?:$|[,;\s])")
-_MAX_ID = 2**63 - 1
+_MAX_ID = 2**63 - 2
+"""One below the largest that a database can hold, so that the next one can be asked for too."""
+_TOKEN = re.compile(r"p[0-9a-z]{1,13}")
+MAX_FILTER_CHARS = 64
 
 
 async def principal() -> Principal:
@@ -85,10 +94,10 @@ def page_token() -> int | None:
     text = request.args.get("page_token")
     if text is None:
         return None
-    try:
-        return int(text.removeprefix("p"), 36) if text.startswith("p") and len(text) < 16 else int("?")
-    except ValueError:
-        raise _wrong("page_token", "is not one that was given; start again without it") from None
+    last_id = int(text[1:], 36) if _TOKEN.fullmatch(text) else _MAX_ID + 1
+    if last_id > _MAX_ID:
+        raise _wrong("page_token", "is not one that was given; start again without it")
+    return last_id
 
 
 def next_page_token(last_id: int) -> str:
@@ -100,34 +109,60 @@ def next_page_token(last_id: int) -> str:
     return f"p{digits or '0'}"
 
 
+def text_filter(name: str) -> str | None:
+    """A text of the query; raises ValidationFailed."""
+    text = request.args.get(name)
+    if text is not None and ("\0" in text or not 1 <= len(text) <= MAX_FILTER_CHARS):
+        raise _wrong(name, f"must have 1 to {MAX_FILTER_CHARS} characters, no NUL")
+    return text
+
+
+def refuse_unknown(known: Collection[str]) -> None:
+    """Raise ValidationFailed for every part of the query that is not known."""
+    faults = [
+        Fault(pointer=f"/{name}", detail=f"is not known here; known: {', '.join(sorted(known))}")
+        for name in sorted(set(request.args) - set(known))
+    ]
+    if faults:
+        raise ValidationFailed(faults)
+
+
 def task_filter() -> TaskFilter:
     """The filters of a list; raises ValidationFailed."""
-    known = {"status", "business_id", "camera_id", "prompt", "client_id", "created_after", "created_before"}
-    unknown = sorted(set(request.args) - known - {"page_size", "page_token"})
-    if unknown:
-        raise _wrong(unknown[0], f"is not a filter; filters are {', '.join(sorted(known))}")
-    statuses = [part for text in request.args.getlist("status") for part in text.split(",")]
-    try:
-        chosen = tuple(TaskStatus(status) for status in statuses)
-    except ValueError:
-        raise _wrong("status", f"must be of {', '.join(TaskStatus)}") from None
-    prompt = request.args.get("prompt")
+    refuse_unknown(TASK_FILTERS | PAGING)
+    prompt = text_filter("prompt")
     return TaskFilter(
-        statuses=chosen,
-        business_id=request.args.get("business_id"),
-        camera_id=request.args.get("camera_id"),
-        client_id=request.args.get("client_id"),
+        statuses=_statuses(),
+        business_id=text_filter("business_id"),
+        camera_id=text_filter("camera_id"),
+        client_id=text_filter("client_id"),
         prompt=prompt.upper() if prompt else None,
         created_after=_moment("created_after"),
         created_before=_moment("created_before"),
     )
 
 
-def json_response(view: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """A view as an answer."""
-    return Response(
-        view.model_dump_json(by_alias=True), status, headers=dict(headers or {}), content_type=JSON
+def delivery_filter() -> DeliveryFilter:
+    """The filters of a list of deliveries; raises ValidationFailed."""
+    refuse_unknown(DELIVERY_FILTERS | PAGING)
+    status, task_id = request.args.get("status"), request.args.get("task_id")
+    if status is not None and status not in set(DeliveryStatus):
+        raise _wrong("status", f"must be one of {', '.join(DeliveryStatus)}")
+    try:
+        wanted_id = None if task_id is None else identifier(task_id)
+    except NotFound:
+        raise _wrong("task_id", "must be a task's id") from None
+    return DeliveryFilter(
+        status=None if status is None else DeliveryStatus(status), task_id=wanted_id, host=text_filter("host")
     )
+
+
+def _statuses() -> tuple[TaskStatus, ...]:
+    statuses = [part for text in request.args.getlist("status") for part in text.split(",")]
+    try:
+        return tuple(TaskStatus(status) for status in statuses)
+    except ValueError:
+        raise _wrong("status", f"must be of {', '.join(TaskStatus)}") from None
 
 
 def _moment(name: str) -> Any:

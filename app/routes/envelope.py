@@ -7,7 +7,8 @@ from dataclasses import replace
 from quart import Blueprint, Response
 
 from app.context import context
-from app.requests import asked, identifier, json_body, json_response, principal
+from app.requests import asked, identifier, json_body, principal
+from app.responses import json_response
 from app.schemas.reading import demand_envelope, read_task
 from core.domain.envelope import Envelope
 from core.domain.task import CallbackShape

@@ -5,19 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from quart import Blueprint, Response, request
+from quart import Blueprint, Response
 
 from app.context import context
 from app.requests import (
     MAX_PAGE_SIZE,
     PAGE_SIZE,
+    delivery_filter,
     identifier,
-    json_response,
     next_page_token,
     number,
     page_token,
     principal,
 )
+from app.responses import json_response
 from app.schemas.answers import (
     DeliveryPage,
     DeliveryView,
@@ -29,10 +30,7 @@ from app.schemas.answers import (
     WorkerList,
     WorkerView,
 )
-from core.domain.delivery import DeliveryStatus
 from core.domain.routing import QueueName
-from core.errors import Fault, ValidationFailed
-from core.store.delivery_log import DeliveryFilter
 
 operating = Blueprint("operating", __name__)
 
@@ -99,10 +97,11 @@ async def deliveries() -> Response:
     """List deliveries, newest first."""
     who = await principal()
     size = number("page_size", PAGE_SIZE, least=1, most=MAX_PAGE_SIZE)
-    wanted = replace(_delivery_filter(), system_code=who.system_code)
-    found = await context().overview.deliveries(wanted, page_size=size, before_id=page_token())
-    token = next_page_token(found[-1].id) if len(found) == size else None
-    return json_response(DeliveryPage(items=[DeliveryView.of(d) for d in found], next_page_token=token))
+    wanted = replace(delivery_filter(), system_code=who.system_code)
+    found = await context().overview.deliveries(wanted, page_size=size + 1, before_id=page_token())
+    token = next_page_token(found[size - 1].id) if len(found) > size else None
+    items = [DeliveryView.of(sent) for sent in found[:size]]
+    return json_response(DeliveryPage(items=items, next_page_token=token))
 
 
 @operating.get("/v1/deliveries/<delivery_id>")
@@ -118,15 +117,3 @@ async def replay(delivery_id: str) -> Response:
     """Send an ended delivery again."""
     sent = await context().overview.replay(identifier(delivery_id), await principal())
     return json_response(DeliveryView.of(sent), 202)
-
-
-def _delivery_filter() -> DeliveryFilter:
-    status, task_id = request.args.get("status"), request.args.get("task_id")
-    if status is not None and status not in set(DeliveryStatus):
-        detail = f"must be one of {', '.join(DeliveryStatus)}"
-        raise ValidationFailed([Fault(pointer="/status", detail=detail)])
-    return DeliveryFilter(
-        status=None if status is None else DeliveryStatus(status),
-        task_id=None if task_id is None else identifier(task_id),
-        host=request.args.get("host"),
-    )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from quart import Blueprint, Response, request
 
 from app.context import context
-from app.requests import identifier, json_response, principal, raw_body
+from app.requests import identifier, principal, raw_body
+from app.responses import json_response, tagged_response
 from app.schemas.answers import UploadView
 
 pictures = Blueprint("pictures", __name__)
@@ -15,7 +16,6 @@ pictures = Blueprint("pictures", __name__)
 async def upload() -> Response:
     """Keep a picture for a day."""
     await principal()
-    request.max_content_length = context().settings.intake.max_upload_bytes
     kept = await context().pictures.take_in(await raw_body())
     return json_response(UploadView(url=kept.url, expires_at=kept.expires_at), 201)
 
@@ -28,5 +28,5 @@ async def image(task_id: str, recognition_id: str) -> Response:
     is_signed = context().pictures.is_signed(task, picture, expires, signature)
     who = None if is_signed else await principal()
     content = await context().pictures.annotated(task, picture, who)
-    headers = {"Cache-Control": "private, max-age=86400", "Content-Disposition": "inline"}
-    return Response(content, 200, headers=headers, content_type="image/jpeg")
+    headers = {"Cache-Control": "private, max-age=3600", "Content-Disposition": "inline"}
+    return tagged_response(content, "image/jpeg", headers)

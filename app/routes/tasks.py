@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import Any
 
@@ -17,7 +16,6 @@ from app.requests import (
     asked,
     identifier,
     json_body,
-    json_response,
     next_page_token,
     number,
     page_token,
@@ -25,8 +23,9 @@ from app.requests import (
     principal,
     task_filter,
 )
+from app.responses import JSON, json_response, tagged_response
 from app.schemas.answers import BatchItem, BatchView, TaskPage
-from app.schemas.reading import read_batch, read_task
+from app.schemas.reading import Asked, read_batch, read_task
 from app.services.tasks import MAX_WAIT_SECONDS
 from core.domain.task import Task
 from core.domain.wire import TaskView
@@ -36,6 +35,7 @@ from core.store.submissions import SubmissionKind, Submitted
 
 tasks = Blueprint("tasks", __name__)
 
+RETRY_AFTER_SECONDS = "1"
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -81,15 +81,15 @@ async def put(client_id: str) -> Response:
 @tasks.post("/v1/tasks/batch")
 async def submit_batch() -> Response:
     """Accept many tasks; each item has its own outcome."""
-    who, items = await principal(), read_batch(await json_body())
-    outcomes = await context().tasks.submit_batch([_draft(item, who) for item in items])
+    who, items, brought = await principal(), read_batch(await json_body()), asked()
+    outcomes = await context().tasks.submit_batch([_draft(item, brought, who) for item in items])
     views = await context().tasks.queue_views([o.task for o in outcomes if isinstance(o, Submitted)])
     return json_response(BatchView(items=[_item(outcome, views) for outcome in outcomes]))
 
 
-def _draft(item: Any, who: Principal) -> Task | MusterError:
+def _draft(item: Any, brought: Asked, who: Principal) -> Task | MusterError:
     try:
-        return read_task(item, asked(), who, context().meaning)
+        return read_task(item, brought, who, context().meaning)
     except MusterError as error:
         return error
 
@@ -110,14 +110,8 @@ async def get(task_id: str) -> Response:
     task = await context().tasks.get(identifier(task_id), who)
     if seconds:
         task = await context().tasks.wait(task, seconds, who)
-    body = (await _view(task)).model_dump_json(by_alias=True)
-    etag = f'"{hashlib.sha256(body.encode()).hexdigest()[:32]}"'
-    headers = {"ETag": etag} | ({} if task.is_final else {"Retry-After": "1"})
-    if etag in [
-        part.strip().removeprefix("W/") for part in request.headers.get("If-None-Match", "").split(",")
-    ]:
-        return Response(status=304, headers=headers)
-    return Response(body, 200, headers=headers, content_type="application/json")
+    headers = {} if task.is_final else {"Retry-After": RETRY_AFTER_SECONDS}
+    return tagged_response((await _view(task)).to_bytes(), JSON, headers)
 
 
 @tasks.get("/v1/tasks")
@@ -125,10 +119,12 @@ async def page() -> Response:
     """List tasks, newest first."""
     who = await principal()
     size = number("page_size", PAGE_SIZE, least=1, most=MAX_PAGE_SIZE)
-    found = await context().tasks.page(task_filter(), page_size=size, before_id=page_token(), principal=who)
-    views = await context().tasks.queue_views(found)
-    items = [TaskView.of(task, queue=views.get(task.id)) for task in found]
-    token = next_page_token(found[-1].id) if len(found) == size else None
+    found = await context().tasks.page(
+        task_filter(), page_size=size + 1, before_id=page_token(), principal=who
+    )
+    views = await context().tasks.queue_views(found[:size])
+    items = [TaskView.of(task, queue=views.get(task.id)) for task in found[:size]]
+    token = next_page_token(found[size - 1].id) if len(found) > size else None
     return json_response(TaskPage(items=items, next_page_token=token))
 
 

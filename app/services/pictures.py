@@ -7,10 +7,12 @@ from datetime import datetime, timedelta
 
 from app.auth import Principal
 from core.clock import utc_now
-from core.domain.picture import picture_format
-from core.errors import NotAnImage, NotFound
+from core.domain.picture import SNIFF_BYTES, picture_format
+from core.errors import Fault, NotFound, ValidationFailed
 from core.foundation import Foundation
 from core.store.tasks import get_task
+
+_NOT_A_PICTURE = "must be the bytes of a JPEG, PNG, WebP, GIF, BMP or TIFF picture"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,9 +30,9 @@ class PictureService:
         self._base = base
 
     async def take_in(self, content: bytes) -> Upload:
-        """Keep an uploaded picture for a day; raises NotAnImage, MediaUnavailable."""
-        if picture_format(content[:64]) is None:
-            raise NotAnImage
+        """Keep an uploaded picture for a day; raises ValidationFailed, MediaUnavailable."""
+        if picture_format(content[:SNIFF_BYTES]) is None:
+            raise ValidationFailed([Fault(pointer="", detail=_NOT_A_PICTURE)])
         token = await self._base.media.put_upload(content)
         ttl = timedelta(seconds=self._base.settings.media.upload_ttl_seconds)
         return Upload(url=f"upload:{token}", expires_at=utc_now() + ttl)
