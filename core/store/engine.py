@@ -25,12 +25,13 @@ T = TypeVar("T")
 
 _TRIES = 5
 # MySQL: deadlock, lock wait time-out. PostgreSQL: serialization failure, deadlock.
-_TRANSIENT_CODES = frozenset({1213, 1205, "40001", "40P01"})
-# What drivers report as if the database were ill, but is the fault of a value that was sent. MySQL: wrong
-# datetime, wrong string, invalid JSON, checks that a row violates.
-_ROW_FAULT_CODES = frozenset({1292, 1366, 3140, 3819, 4025})
-# PostgreSQL: connection lost, out of resources, stopped by an operator or shutting down.
+_TRANSIENT = frozenset({1213, 1205, "40001", "40P01"})
+# Connection lost, out of resources, stopped by an operator or shutting down.
 _ILL_CLASSES = ("08", "53", "57")
+# The fault of a value that was sent, though drivers report some as if the database were ill: wrong values
+# and checks that a row violates; MySQL has no class for a wrong string and for its checks.
+_ROW_FAULT_CLASSES = ("22", "23")
+_ROW_FAULTS = frozenset({1366, 3819})
 
 
 class Database:
@@ -120,25 +121,25 @@ def _as_unavailable() -> Iterator[None]:
 
 
 def _is_transient(error: DBAPIError) -> bool:
-    return _code(error) in _TRANSIENT_CODES or "database is locked" in str(error.orig)
+    return not _TRANSIENT.isdisjoint(_codes(error)) or "database is locked" in str(error.orig)
 
 
 def _is_ill(error: DBAPIError) -> bool:
     """Whether the database failed, and not what was sent to it."""
-    code = _code(error)
-    if isinstance(code, str) and code.startswith(_ILL_CLASSES):
+    number, state = _codes(error)
+    if state.startswith(_ILL_CLASSES):
         return True
     # A value that the driver cannot encode is an InterfaceError of asyncpg, and a ValueError too.
-    if code in _ROW_FAULT_CODES or isinstance(getattr(error.orig, "__cause__", None), ValueError):
+    is_not_encoded = isinstance(getattr(error.orig, "__cause__", None), ValueError)
+    if state.startswith(_ROW_FAULT_CLASSES) or number in _ROW_FAULTS or is_not_encoded:
         return False
     return isinstance(error, (OperationalError, InterfaceError))
 
 
-def _code(error: DBAPIError) -> object:
-    """PostgreSQL's SQLSTATE or MySQL's number."""
+def _codes(error: DBAPIError) -> tuple[object, str]:
+    """MySQL's number (or another database's message) and the SQLSTATE, empty where there is none."""
     original = error.orig
-    state = getattr(original, "sqlstate", None)
-    return state or next(iter(getattr(original, "args", ())), None)
+    return next(iter(getattr(original, "args", ())), None), getattr(original, "sqlstate", None) or ""
 
 
 def _server_engine(settings: DatabaseSettings, *, is_mysql: bool) -> AsyncEngine:

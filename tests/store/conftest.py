@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,9 @@ import pytest_asyncio
 from core.settings import DatabaseSettings
 from core.store.migrate import upgrade
 from core.store.tables import metadata
-from tests.support.servers import DatabaseServer
+from tests.support.availability import unavailable
+from tests.support.programs import ProgramMissingError
+from tests.support.servers import DatabaseServer, PrivateMariadb, PrivatePostgresql
 from tests.support.store import Store
 
 _EACH = [
@@ -83,3 +85,20 @@ async def other_store(store_url: str) -> AsyncIterator[Store]:
     opened = Store.open(store_url)
     yield opened
     await opened.db.close()
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(PrivateMariadb, marks=pytest.mark.mariadb),
+        pytest.param(PrivatePostgresql, marks=pytest.mark.postgresql),
+    ]
+)
+def own_server(request: pytest.FixtureRequest) -> Iterator[PrivateMariadb | PrivatePostgresql]:
+    """Serve a database for one test, which may kill it."""
+    server_class: type[PrivateMariadb | PrivatePostgresql] = request.param
+    try:
+        server = server_class(durable=False)
+    except ProgramMissingError as error:
+        unavailable(str(error))
+    with server:
+        yield server

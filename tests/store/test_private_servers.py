@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,26 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from tests.support.availability import unavailable
-from tests.support.programs import ProgramMissingError
 from tests.support.servers import PrivateMariadb, PrivatePostgresql
-
-
-@pytest.fixture(
-    params=[
-        pytest.param(PrivateMariadb, marks=pytest.mark.mariadb),
-        pytest.param(PrivatePostgresql, marks=pytest.mark.postgresql),
-    ]
-)
-def own_server(request: pytest.FixtureRequest) -> Iterator[PrivateMariadb | PrivatePostgresql]:
-    """Serve a database for one test, which may kill it."""
-    server_class: type[PrivateMariadb | PrivatePostgresql] = request.param
-    try:
-        server = server_class(durable=False)
-    except ProgramMissingError as error:
-        unavailable(str(error))
-    with server:
-        yield server
 
 
 @asynccontextmanager
