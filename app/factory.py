@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
 from collections.abc import Iterable
@@ -13,8 +14,10 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from app.bodies import request_class, too_large
 from app.context import open_context
+from app.openapi.document import build_document
 from app.problems import MEDIA_TYPE, envelope_of, headers_of, problem_of
 from app.responses import JSON
+from app.routes.docs import docs
 from app.routes.envelope import envelope
 from app.routes.operating import operating
 from app.routes.pictures import pictures
@@ -40,8 +43,10 @@ def create_app(settings: Settings) -> Quart:
     app.config["BODY_TIMEOUT"] = 30
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
-    for blueprint in (tasks, pictures, envelope, operating):
+    for blueprint in (tasks, pictures, envelope, operating, docs):
         app.register_blueprint(blueprint)
+    document = build_document(needs_key=settings.auth == "on")
+    app.extensions["openapi"] = json.dumps(document, separators=(",", ":")).encode()
     _open_and_close(app, settings)
     _answer_errors(app, settings.intake)
     _dress_answers(app)

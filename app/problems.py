@@ -68,26 +68,18 @@ _STATUSES: dict[type[MusterError], tuple[int, str]] = {
 }
 
 
-def answer_of(error: MusterError) -> Answer:
-    """The status and title of an error."""
-    for kind in type(error).__mro__:
-        if kind in _STATUSES:
-            status, title = _STATUSES[kind]
+def answer_to(kind: type[MusterError]) -> Answer:
+    """The status and title of a kind of error."""
+    for known in kind.__mro__:
+        if known in _STATUSES:
+            status, title = _STATUSES[known]
             return Answer(status=status, title=title)
     return Answer(status=500, title="Internal error")
 
 
-def codes_by_status() -> dict[int, list[str]]:
-    """The codes of every status, for the documentation."""
-    found: dict[int, list[str]] = {}
-    for kind, (status, _) in _STATUSES.items():
-        found.setdefault(status, []).append(kind.code)
-    return found
-
-
 def problem_of(error: MusterError, *, instance: str, request_id: str) -> Problem:
     """The problem document of an error."""
-    answer = answer_of(error)
+    answer = answer_to(type(error))
     is_ours = answer.status == 500
     faults = _faults(error)
     return Problem(
@@ -113,7 +105,7 @@ def headers_of(error: MusterError) -> dict[str, str]:
 
 def envelope_of(error: MusterError) -> Envelope:
     """The same error in the envelope profile, whose HTTP status is always 200."""
-    answer = answer_of(error)
+    answer = answer_to(type(error))
     shown = tuple(EnvelopeFault(pointer=fault.pointer, detail=fault.detail) for fault in _faults(error))
     return Envelope(
         code=answer.status,

@@ -12,7 +12,8 @@ from core.errors import MalformedJson
 MAX_NESTING = 8
 _MAX_INTEGER = 2**63 - 1
 _MAX_DIGITS = 20
-_TEXT_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*+"|([\[{])|([\]}])', re.DOTALL)
+# A text that is not closed matches too: otherwise every quote in it would search to the end again.
+_TEXT_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*+"?|([\[{])|([\]}])', re.DOTALL)
 _BAD_CHARACTER = re.compile("[\0\ud800-\udfff]")
 _TOO_LARGE = "A number in the body is too large: beyond 64 bits; send it as text."
 

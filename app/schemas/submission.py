@@ -15,6 +15,7 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    WithJsonSchema,
     field_validator,
 )
 
@@ -57,7 +58,11 @@ Coordinate = Annotated[float, Field(allow_inf_nan=False)]
 PointIn = Annotated[list[Coordinate], Field(min_length=2, max_length=2)]
 # Lists, not tuples: strict mode takes no list for a tuple once the values are Python's.
 PolygonIn = Annotated[list[PointIn], Field(min_length=3, max_length=MAX_POINTS)]
-AreasIn = Annotated[list[PolygonIn], Field(max_length=MAX_AREAS), BeforeValidator(read_areas)]
+AreasIn = Annotated[
+    list[PolygonIn],
+    Field(max_length=MAX_AREAS),
+    BeforeValidator(read_areas, json_schema_input_type=list[PolygonIn] | str | None),
+]
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 
 
@@ -140,10 +145,14 @@ class TaskIn(_Incoming):
         return metadata
 
 
+AnyTask = Annotated[Any, WithJsonSchema({"$ref": "#/components/schemas/TaskIn"})]
+"""Each item is read by itself, so that one bad item fails alone."""
+
+
 class BatchIn(_Incoming):
     """Many tasks at once; one bad item never fails the others."""
 
-    items: Annotated[list[Any], Field(min_length=1, max_length=500)]
+    items: Annotated[list[AnyTask], Field(min_length=1, max_length=500)]
 
 
 def parse_time(text: str) -> datetime:

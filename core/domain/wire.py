@@ -33,7 +33,13 @@ DecimalId = Annotated[str, Field(pattern=r"^[0-9]{1,20}$", examples=["7391224518
 class WireModel(BaseModel):
     """Something that goes out; `serialize_by_alias` for names that Python keeps for itself."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True, validate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        serialize_by_alias=True,
+        validate_by_name=True,
+        json_schema_serialization_defaults_required=True,
+    )
 
     def to_bytes(self) -> bytes:
         """The JSON as it is sent."""

@@ -7,13 +7,15 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from quart import Quart
-from quart.typing import TestClientProtocol
+from quart.testing import QuartClient
+from werkzeug.datastructures import Headers as ReceivedHeaders
 
 from app.factory import create_app
 from core.settings import Settings, load_settings
+from tests.support.contract import Contract
 
 SECRET_KEY = "0123456789abcdef" * 3
 PUBLIC_URL = "https://muster.example"
@@ -25,7 +27,7 @@ class Answer:
     """What came back."""
 
     status: int
-    headers: Headers
+    headers: ReceivedHeaders
     content: bytes
 
     @property
@@ -40,14 +42,15 @@ class Answer:
 
 
 class Api:
-    """Asks one web process."""
+    """Asks one web process, and holds every answer against its OpenAPI document."""
 
-    def __init__(self, app: Quart, client: TestClientProtocol, headers: Headers) -> None:
-        self.app, self._client, self._headers = app, client, headers
+    def __init__(self, app: Quart, client: QuartClient, headers: Headers, contract: Contract) -> None:
+        self.app, self._client, self._headers, self.contract = app, client, headers, contract
 
     def with_key(self, key: str) -> Api:
         """The same door, asked under an API key."""
-        return Api(self.app, self._client, {**self._headers, "Authorization": f"Bearer {key}"})
+        headers = {**self._headers, "Authorization": f"Bearer {key}"}
+        return Api(self.app, self._client, headers, self.contract)
 
     async def ask(
         self, method: str, path: str, *, content: bytes | None = None, headers: Headers | None = None
@@ -55,9 +58,11 @@ class Api:
         """Send a request as it is."""
         sent = {**self._headers, **(headers or {})}
         found = await self._client.open(path, method=method, data=content, headers=sent)
-        return Answer(
-            status=found.status_code, headers=found.headers, content=await found.get_data(as_text=False)
-        )
+        received = await found.get_data(as_text=False)
+        if method not in ("HEAD", "OPTIONS"):
+            media_type = found.headers.get("Content-Type", "")
+            self.contract.check(method, path, found.status_code, media_type, received)
+        return Answer(status=found.status_code, headers=found.headers, content=received)
 
     async def get(self, path: str, **headers: str) -> Answer:
         """GET; underscores in names of headers stand for hyphens."""
@@ -115,7 +120,7 @@ async def open_api(settings: Settings) -> AsyncIterator[Api]:
     """Start a web process's application and stop it again."""
     app = create_app(settings)
     async with app.test_app() as started:
-        yield Api(app, started.test_client(), {})
+        yield Api(app, cast(QuartClient, started.test_client()), {}, Contract(app))
 
 
 def camera(**changes: Any) -> dict[str, Any]:

@@ -59,8 +59,8 @@ class QueueBench:
     def __init__(self, server: PrivateValkey, sources: Mapping[str, str]) -> None:
         self.keys = QueueKeys(queue="test")
         self._runner = asyncio.Runner()
-        self._client: Redis = server.client()
-        self._dump = self._client.register_script(_DUMP)
+        self.client: Redis = server.client()
+        self._dump = self.client.register_script(_DUMP)
         self._connections = RedisConnections(RedisSettings(url=server.url))
         settings = TaskQueueSettings(
             default_max_running=DEFAULT_MAX_RUNNING, aging_seconds=AGING_MS / 1000, id_epoch_ms=START_MS
@@ -76,7 +76,7 @@ class QueueBench:
     ) -> None:
         self.run(self._connections.close())
         self._runner.close()
-        self._client.close()
+        self.client.close()
 
     def run(self, awaited: Coroutine[Any, Any, Result]) -> Result:
         """Wait for one call of the queue."""
@@ -84,7 +84,7 @@ class QueueBench:
 
     def begin(self) -> QueueModel:
         """Empty the server and give the model of an empty queue."""
-        self._client.flushdb()
+        self.client.flushdb()
         model = QueueModel(
             now_ms=START_MS,
             id_epoch_ms=START_MS,
@@ -99,11 +99,11 @@ class QueueBench:
         """Make it `now_ms` for the scripts."""
         seconds, ms = divmod(now_ms, 1000)
         clock = ["seconds", str(seconds), "microseconds", str(ms * 1000)]
-        self._client.hset(f"{self.keys.meta}:clock", items=clock)
+        self.client.hset(f"{self.keys.meta}:clock", items=clock)
 
     def drain_wake(self) -> None:
         """Take all wake tokens."""
-        self._client.delete(self.keys.wake)
+        self.client.delete(self.keys.wake)
 
     def state(self, flows: Iterable[str]) -> dict[str, Any]:
         """Read everything the scripts keep."""
