@@ -45,7 +45,8 @@ class RedisConnections:
     """Two clients of one server.
 
     `retrying` repeats what failed and is for idempotent calls. `once` never does: a claim whose
-    reply was lost would lease twice. Its socket also outlasts the longest blocking wait.
+    reply was lost would lease twice. It has no time limit of its own either, so that it outlasts any
+    blocking wait: `guarded` around the call is its only limit.
     """
 
     def __init__(self, settings: RedisSettings) -> None:
@@ -54,11 +55,9 @@ class RedisConnections:
             base=settings.backoff_base_seconds, cap=settings.backoff_cap_seconds
         )
         self.retrying = self._client("retrying", settings.timeout_seconds, Retry(backoff, settings.retries))
-        self.once = self._client(
-            "once", settings.block_seconds + settings.timeout_seconds, Retry(NoBackoff(), 0)
-        )
+        self.once = self._client("once", None, Retry(NoBackoff(), 0))
 
-    def _client(self, kind: str, socket_timeout_seconds: float, retry: Retry) -> Redis:
+    def _client(self, kind: str, socket_timeout_seconds: float | None, retry: Retry) -> Redis:
         options: dict[str, Any] = {
             "max_connections": self.settings.pool_size,
             "timeout": self.settings.pool_timeout_seconds,
@@ -82,13 +81,18 @@ class RedisConnections:
     async def guarded(self, total_seconds: float | None = None) -> AsyncIterator[None]:
         """Limit the time of what is done inside, and turn every failure of Redis into QueueUnavailable.
 
-        So no other room knows redis-py.
+        So no other room knows redis-py. Nor does one need to know that redis-py sends under
+        `asyncio.wait_for`, which before Python 3.12 can swallow a cancellation: it is raised here.
         """
+        task = asyncio.current_task()
+        cancellations = task.cancelling() if task else 0
         try:
             async with asyncio.timeout(total_seconds or self.settings.total_seconds):
                 yield
         except (RedisError, OSError) as error:
+            _raise_swallowed(task, cancellations)
             raise QueueUnavailable(f"Redis cannot be used: {type(error).__name__}") from error
+        _raise_swallowed(task, cancellations)
 
     async def ping(self) -> None:
         """Raise QueueUnavailable unless the server answers."""
@@ -100,3 +104,8 @@ class RedisConnections:
         async with self.guarded():
             await self.retrying.aclose()
             await self.once.aclose()
+
+
+def _raise_swallowed(task: asyncio.Task[object] | None, cancellations: int) -> None:
+    if task is not None and task.cancelling() > cancellations:
+        raise asyncio.CancelledError

@@ -177,7 +177,7 @@ class QueueModel:
             leases.append(self._lease(member, token, self.now_ms + lease_ms))
         for band, tag in reached.items():
             self._advance(band, tag)
-        return tuple(leases), moved == self.moves
+        return tuple(leases), moved == self.moves and bool(self.ready)
 
     def _lease(self, member: Member, token: str, expires_at_ms: int) -> Lease:
         self.leased[member], self.owner[member] = expires_at_ms, token

@@ -104,7 +104,7 @@ local function take()
     end
   end
   advance(reached)
-  return leases, moved == MOVES
+  return leases, moved == MOVES and redis.call('EXISTS', READY) == 1
 end
 
 -- When claiming again can bring something without a wake token; -1 = not foreseeable.
