@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
-from contextlib import suppress
 from pathlib import Path
 
 from core.errors import MusterError, SettingsError
@@ -42,18 +41,27 @@ def open_listener(host: str, port: int) -> socket.socket:
 
 def open_unix_listener(path: Path) -> socket.socket:
     """Listen on a unix socket, in place of one that nobody listens on any more."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.connect(str(path))
+    if _answers(path):
         raise PortTaken(f"Another program listens on {path}.")
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if path.is_socket():
             path.unlink()
         listener.bind(str(path))
         listener.listen(BACKLOG)
     except OSError as error:
+        listener.close()
         raise SettingsError(f"Cannot listen on {path}: {error.strerror or error}") from error
     return listener
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
 
 
 def url_of(listener: socket.socket) -> str:

@@ -9,17 +9,18 @@ from typing import Final
 import click
 
 from app.cli.example import write_examples
+from app.cli.exits import FAILED, MISUSED
 from core import __version__
-from core.errors import MusterError
+from core.errors import MusterError, SettingsError
 
 COMMANDS: Final = {
     "up": ("app.cli.up", "Start the whole service on this machine."),
     "submit": ("app.cli.submit", "Submit pictures and, if wished, watch them being counted."),
     "web": ("app.cli.web", "Serve the HTTP interface."),
-    "worker": ("app.cli.worker", "Run one worker."),
+    "worker": ("app.cli.worker", "Run one worker: fetch, count, call back."),
     "migrate": ("app.cli.migrate", "Bring the database's schema up to date."),
     "models": ("app.cli.models", "List the models and what each can be asked for."),
-    "systems": ("app.cli.systems", "Show systems and their callback secrets."),
+    "systems": ("app.cli.systems", "Add systems, show their callback secrets."),
     "settings": ("app.cli.settings", "Print every setting with its default and meaning."),
     "doctor": ("app.cli.doctor", "Check database, Redis, models, media and clock."),
     "rebuild-queue": ("app.cli.rebuild_queue", "Put the whole queue back into Redis from the database."),
@@ -71,4 +72,4 @@ def main() -> None:
         cli(prog_name="muster")
     except MusterError as error:
         click.echo(f"muster: {error.message}", err=True)
-        sys.exit(2 if error.code == "settings_invalid" else 1)
+        sys.exit(MISUSED if isinstance(error, SettingsError) else FAILED)

@@ -7,10 +7,13 @@ import os
 import signal
 import socket
 
+import structlog
 import uvicorn
 
 from core.logs import configure_logs
 from core.settings import Settings
+
+log = structlog.get_logger()
 
 _KEEP_ALIVE_SECONDS = 75
 """Longer than clients and proxies keep idle connections, so that they close them, not we."""
@@ -21,15 +24,16 @@ GRACE_SECONDS = 10
 class _Server(uvicorn.Server):
     """Says when it is ready, and leaves the objects of the start out of garbage collection."""
 
-    def __init__(self, config: uvicorn.Config, ready: int | None) -> None:
+    def __init__(self, config: uvicorn.Config, url: str, ready: int | None) -> None:
         super().__init__(config)
-        self._ready = ready
+        self._url, self._ready = url, ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then tell whoever started this process."""
         await super().startup(sockets)
         gc.collect()
         gc.freeze()
+        log.info("web.started", url=self._url)
         if self._ready is not None and self.started:
             os.write(self._ready, b"1")
             os.close(self._ready)
@@ -52,4 +56,4 @@ def serve(settings: Settings, listener: socket.socket, *, ready: int | None = No
     # uvicorn repeats the signal when it is done; by then it has been answered.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    _Server(config, ready).run([listener])
+    _Server(config, settings.public_url, ready).run([listener])

@@ -20,9 +20,9 @@ from muster_client import (
 
 from app.cli.embedded.data_dir import DEFAULT_DATA_DIR
 from app.cli.example import ExampleCommand
+from app.cli.exits import FAILED, INTERRUPTED, MISUSED, UNREACHABLE
 from app.cli.watch import show_accepted, show_result, watch
 
-EXIT_FAILED, EXIT_USAGE, EXIT_UNREACHABLE, EXIT_INTERRUPTED = 1, 2, 3, 130
 _LATER = ("http://", "https://", "upload:")
 Polygon = list[tuple[float, float]]
 
@@ -103,13 +103,13 @@ def command(
             status = _report(muster, accepted, pictures, is_watching=is_watching, as_json=as_json)
     except ServiceUnreachable as error:
         click.echo(f"{error}\nIs it running? Start it with `muster up`, or name it with --url.", err=True)
-        status = EXIT_UNREACHABLE
+        status = UNREACHABLE
     except RequestRefused as error:
         click.echo(f"Refused: {error}", err=True)
-        status = EXIT_USAGE if error.status < 500 else EXIT_UNREACHABLE
+        status = MISUSED if error.status < 500 else UNREACHABLE
     except MusterClientError as error:
         click.echo(str(error), err=True)
-        status = EXIT_UNREACHABLE
+        status = UNREACHABLE
     sys.exit(status)
 
 
@@ -123,14 +123,14 @@ def _report(
             task = watch(muster, accepted, is_quiet=as_json)
         except KeyboardInterrupt:
             click.echo(f"Not waiting any longer; task {accepted.id} goes on.", err=True)
-            return EXIT_INTERRUPTED
+            return INTERRUPTED
     if as_json:
         click.echo(json.dumps(task.model_dump(mode="json"), indent=2, ensure_ascii=False))
     elif is_watching:
         show_result(task, pictures, muster.url)
     else:
         show_accepted(task, muster.url)
-    return EXIT_FAILED if is_watching and task.status != "completed" else 0
+    return FAILED if is_watching and task.status != "completed" else 0
 
 
 def _refuse_missing(pictures: tuple[str, ...]) -> None:

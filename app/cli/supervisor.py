@@ -13,6 +13,7 @@ from pathlib import Path
 
 import structlog
 
+from app.cli.exits import MISUSED
 from core.errors import MusterError
 
 log = structlog.get_logger()
@@ -75,7 +76,8 @@ class Keeper:
                 return
             deaths = 0 if self.ready.is_set() else deaths + 1
             self.ready.clear()
-            if deaths >= _TRIES_AT_START and not self._was_ever_ready:
+            is_hopeless = deaths >= _TRIES_AT_START or status == MISUSED
+            if is_hopeless and not self._was_ever_ready:
                 raise ProgramFailed(f"{self.program.name} does not start (exit status {status}).")
             pause_seconds = _pause_seconds(deaths)
             log.warning(

@@ -121,21 +121,16 @@ def test_ctrl_c_stops_everything_and_starting_again_finds_every_task(data_dir: P
         assert {task.id for task in client.iter_tasks(page_size=4)} == {done.id, *waiting}
 
 
-def test_a_deep_folder_is_no_hindrance_although_socket_paths_are_short(tmp_path: Path) -> None:
+def test_a_deep_folder_and_several_processes_of_each_kind_are_no_hindrance(tmp_path: Path) -> None:
+    """Paths of unix sockets are short; web processes share one address."""
     deep = tmp_path / ("d" * 60) / ("e" * 60) / "data"
     deep.parent.mkdir(parents=True)
-    with Embedded(deep) as running:
+    with Embedded(deep, "--web", "2", "--workers", "2") as running:
         assert len(running.ready["redis_url"]) < 110
-        assert running.count().task_num == 3
-        assert run("doctor", "--data-dir", deep).returncode == 0
-        assert running.stop() == 0
-
-
-def test_several_web_and_worker_processes_share_one_address(data_dir: Path) -> None:
-    with Embedded(data_dir, "--web", "2", "--workers", "2") as running:
         with running.client() as client:
             assert len(client.workers()) == 2
         assert running.count().task_num == 3
+        assert run("doctor", "--data-dir", deep).returncode == 0
         assert running.stop() == 0
 
 
@@ -148,9 +143,11 @@ def test_doctor_finds_a_running_service_well_and_names_what_is_missing(
     ill = run(
         "doctor",
         cwd=tmp_path,
-        MUSTER_SECRET_KEY="k" * 32,
-        MUSTER_REDIS_URL="redis://127.0.0.1:1/0",
-        MUSTER_DATABASE_URL=f"sqlite+aiosqlite:///{tmp_path / 'empty.db'}",
+        settings={
+            "MUSTER_SECRET_KEY": "k" * 32,
+            "MUSTER_REDIS_URL": "redis://127.0.0.1:1/0",
+            "MUSTER_DATABASE_URL": f"sqlite+aiosqlite:///{tmp_path / 'empty.db'}",
+        },
     )
     assert ill.returncode == 1
     assert "muster migrate" in ill.stdout
@@ -178,7 +175,9 @@ def test_submit_says_by_its_exit_status_how_it_went(muster: Embedded, tmp_path: 
 
 def test_a_part_that_cannot_start_ends_the_whole_with_a_clear_message(data_dir: Path) -> None:
     routing = json.dumps([{"name": "always", "start": "00:00", "end": "00:00", "model": "nessie"}])
-    answer = run("up", "--port", "0", "--data-dir", data_dir, cwd=data_dir.parent, MUSTER_ROUTING=routing)
+    answer = run(
+        "up", "--port", "0", "--data-dir", data_dir, cwd=data_dir.parent, settings={"MUSTER_ROUTING": routing}
+    )
     assert answer.returncode == 1
     assert "does not start" in answer.stderr
     assert "nessie" in answer.stderr
@@ -199,7 +198,7 @@ def test_the_programs_of_a_killed_supervisor_end_with_it(data_dir: Path) -> None
 def test_a_web_process_without_authentication_stays_on_this_machine(tmp_path: Path) -> None:
     answer = run(
         "web", "--host", "0.0.0.0", "--port", "0",
-        cwd=tmp_path, MUSTER_AUTH="off", MUSTER_SECRET_KEY="k" * 32,
+        cwd=tmp_path, settings={"MUSTER_AUTH": "off", "MUSTER_SECRET_KEY": "k" * 32},
     )  # fmt: skip
     assert answer.returncode == 2
     assert "MUSTER_ALLOW_INSECURE=1" in answer.stderr

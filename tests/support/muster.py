@@ -34,13 +34,16 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 def run(
-    *arguments: str | Path, cwd: Path | None = None, limit_seconds: float = 60, **variables: str
+    *arguments: str | Path,
+    cwd: Path | None = None,
+    settings: Mapping[str, str] | None = None,
+    limit_seconds: float = 60,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
     return subprocess.run(
         [*_COMMAND, *map(str, arguments)],
         cwd=cwd,
-        env=environment(COLUMNS="200", **variables),
+        env=environment(COLUMNS="200", **(settings or {})),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -164,7 +167,9 @@ class Embedded(Running):
 
     def _read_ready(self) -> dict[str, Any] | None:
         path = self.data_dir / "ready.json"
-        return json.loads(path.read_text()) if path.exists() else None
+        ready: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        # One that was killed leaves its own behind.
+        return ready if ready.get("pid") == self.pid else None
 
     @property
     def ready(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import secrets
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -34,8 +34,8 @@ class DataDir:
     """A folder with its secrets; `socket` may lead there through a shorter path."""
 
     folder: Path
-    secret_key: str
-    webhook_secret: str
+    secret_key: str = field(repr=False)
+    webhook_secret: str = field(repr=False)
     socket: Path
 
     @classmethod
@@ -109,6 +109,8 @@ def open_data_dir(folder: Path) -> Iterator[DataDir]:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         place.chmod(0o700)
         with _locked(place, folder), _short_socket(place) as socket:
+            # One that was killed leaves its own behind.
+            (place / "ready.json").unlink(missing_ok=True)
             yield DataDir(
                 folder=place,
                 secret_key=_kept(place / "secret_key", secrets.token_hex(32)),

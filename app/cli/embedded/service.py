@@ -60,7 +60,6 @@ class EmbeddedService:
             ProgramFailed: a part does not start.
         """
         self._listen_to_signals()
-        self._data_dir.withdraw()
         try:
             async with asyncio.TaskGroup() as group:
                 valkey = group.create_task(self._valkey.run())
