@@ -14,6 +14,9 @@ from core.domain.retry import TryOutcome, after_failure, after_reply
 from core.errors import DeliveryError, MusterError
 from core.net import GuardedClient
 
+_KEPT_CHARS = 1024
+"""Of a receiver's answer, for operators."""
+
 
 def signatures(secrets: Sequence[bytes], webhook_id: str, at: datetime, body: bytes) -> str:
     """The `webhook-signature` header: one signature per secret, separated by spaces."""
@@ -73,7 +76,8 @@ class Caller:
             duration_ms=reply.duration_ms,
             error_code=outcome.error_code,
             retry_after_seconds=reply.retry_after_seconds,
-            reply=reply.body[:1024],
+            # Not every database stores the character 0.
+            reply=reply.body[:_KEPT_CHARS].replace("\0", "\ufffd"),
         )
         return made, outcome
 

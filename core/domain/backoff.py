@@ -14,7 +14,7 @@ def task_retry_delay(failures: int, retry_after_seconds: float | None = None) ->
     """
     if retry_after_seconds is not None:
         return min(MAX_RETRY_SECONDS, max(0.0, retry_after_seconds))
-    return random.uniform(0.0, min(MAX_RETRY_SECONDS, 2.0 * 2.0**failures))
+    return random.uniform(0.0, min(MAX_RETRY_SECONDS, 2.0 * 2.0 ** min(failures, 10)))
 
 
 def delivery_delay(
