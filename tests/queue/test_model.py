@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
@@ -14,6 +15,7 @@ from tests.support.valkey import PrivateValkey
 EXAMPLES = int(os.environ.get("MUSTER_HYPOTHESIS_EXAMPLES", "200"))
 
 
+@pytest.mark.timeout(120 + EXAMPLES)
 def test_every_interleaving_does_what_the_model_does(valkey: PrivateValkey) -> None:
     with QueueBench(valkey, sources_under_test()) as bench:
         run_state_machine_as_test(

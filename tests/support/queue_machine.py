@@ -38,20 +38,13 @@ def _member(index: int, attempt: int) -> Member:
 
 
 _MEMBERS = st.builds(_member, st.integers(0, _TASKS - 1), st.sampled_from([1, 1, 1, 2]))
-_ENTRIES = st.builds(
-    lambda member, delay_ms, message: Entry(member=member, delay_ms=delay_ms, message=message),
-    _MEMBERS,
-    _DELAYS,
-    _MESSAGES,
-)
+_ENTRIES = st.builds(Entry, member=_MEMBERS, delay_ms=_DELAYS, message=_MESSAGES)
 _LIMITS = st.builds(
-    lambda flow, weight, most, hold_ms: FlowLimit(
-        flow=flow, weight=weight, max_running=most, hold_ms=hold_ms
-    ),
-    st.sampled_from(FLOWS),
-    st.sampled_from([1, 1, 3, 0.3]),
-    st.sampled_from([None, None, 1, 3, 4, 0]),
-    st.sampled_from([None, None, None, None, 0, 100, 100]),
+    FlowLimit,
+    flow=st.sampled_from(FLOWS),
+    weight=st.sampled_from([1, 1, 3, 0.3]),
+    max_running=st.sampled_from([None, None, 1, 3, 4, 0]),
+    hold_ms=st.sampled_from([None, None, None, None, 0, 100, 100]),
 )
 
 
@@ -80,12 +73,7 @@ class Ending:
         )
 
 
-_ENDS = st.builds(
-    lambda outcome, delay_ms, message: Ending(outcome=outcome, delay_ms=delay_ms, message=message),
-    st.sampled_from(Outcome),
-    _DELAYS,
-    _MESSAGES,
-)
+_ENDS = st.builds(Ending, outcome=st.sampled_from(Outcome), delay_ms=_DELAYS, message=_MESSAGES)
 
 
 def _something_is_leased(machine: QueueMachine) -> bool:
