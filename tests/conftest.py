@@ -15,12 +15,13 @@ from tests.support.servers import DatabaseServer, GivenServer, PrivateMariadb, P
 
 _GIVEN_MARIADB = "MUSTER_TEST_MARIADB_URL"
 _GIVEN_POSTGRESQL = "MUSTER_TEST_POSTGRESQL_URL"
+_EXAMPLES = "MUSTER_HYPOTHESIS_EXAMPLES"
 
 
 def pytest_configure() -> None:
     """Forget the settings of the developer's own installation."""
     for name in [name for name in os.environ if name.startswith("MUSTER_")]:
-        if name not in (REQUIRE_ALL, _GIVEN_MARIADB, _GIVEN_POSTGRESQL):
+        if name not in (REQUIRE_ALL, _GIVEN_MARIADB, _GIVEN_POSTGRESQL, _EXAMPLES):
             del os.environ[name]
 
 
