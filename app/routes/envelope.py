@@ -9,7 +9,7 @@ from quart import Blueprint, Response
 from app.context import context
 from app.requests import asked, identifier, json_body, principal
 from app.responses import json_response
-from app.schemas.reading import demand_envelope, read_task
+from app.schemas.reading import read_task
 from core.domain.envelope import Envelope
 from core.domain.task import CallbackShape
 
@@ -20,7 +20,6 @@ envelope = Blueprint("envelope", __name__)
 async def submit() -> Response:
     """Accept a task in the profile's words."""
     who, body = await principal(), await json_body()
-    demand_envelope(body)
     shaped = replace(asked(), callback_shape=CallbackShape.ENVELOPE)
     accepted = await context().envelopes.submit(read_task(body, shaped, who, context().meaning))
     return json_response(Envelope(code=200, message="", data=accepted, success=True))

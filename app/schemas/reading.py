@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,7 +13,7 @@ from app.schemas.submission import BatchIn, TaskIn
 from core.clock import utc_now
 from core.domain.recognition import Recognition
 from core.domain.task import CallbackShape, Task
-from core.errors import Fault, ValidationFailed
+from core.errors import Fault
 
 _REQUIRED = ("business_id", "system_code", "callback_url", "prompt", "cameras")
 _REQUIRED_OF_CAMERA = ("camera_id", "camera_size", "monitor_areas", "capture_time", "image_url")
@@ -34,9 +35,13 @@ def read_task(raw: Any, asked: Asked, principal: Principal, meaning: Meaning) ->
     body, faults = check_task(raw, meaning, now)
     code = raw.get("system_code") if isinstance(raw, dict) else None
     if principal.system_code is not None and code not in (None, principal.system_code):
-        faults.append(Fault(pointer="/system_code", detail="is not the system of this API key"))
+        detail = f"must be the API key's own, {principal.system_code}, or be left out"
+        faults.append(Fault(pointer="/system_code", detail=detail))
     if code is None and principal.system_code is None and isinstance(raw, dict):
         faults.append(Fault(pointer="/system_code", detail="is required: it names whose task this is"))
+    if asked.callback_shape is CallbackShape.ENVELOPE:
+        told = {fault.pointer for fault in faults}
+        faults += [fault for fault in _missing_in_envelope(raw) if fault.pointer not in told]
     if faults or body is None:
         raise failure(faults)
     return _entity(body, asked, principal.system_code or body.system_code or "", meaning, now)
@@ -50,20 +55,18 @@ def read_batch(raw: Any) -> list[Any]:
     return batch.items
 
 
-def demand_envelope(raw: Any) -> None:
-    """Raise ValidationFailed unless every field of the envelope profile is there; all are required."""
+def _missing_in_envelope(raw: Any) -> Iterator[Fault]:
+    """What the envelope profile requires and is not there or null; the form tells of other types."""
     if not isinstance(raw, dict):
         return
-    faults = [Fault(pointer=f"/{name}", detail="is required") for name in _REQUIRED if name not in raw]
+    for name in _REQUIRED:
+        if raw.get(name) is None:
+            yield Fault(pointer=f"/{name}", detail="is required")
     cameras = raw.get("cameras")
     for index, camera in enumerate(cameras if isinstance(cameras, list) else []):
-        faults += [
-            Fault(pointer=f"/cameras/{index}/{name}", detail="is required")
-            for name in _REQUIRED_OF_CAMERA
-            if isinstance(camera, dict) and name not in camera
-        ]
-    if faults:
-        raise ValidationFailed(faults)
+        for name in _REQUIRED_OF_CAMERA if isinstance(camera, dict) else ():
+            if camera.get(name) is None:
+                yield Fault(pointer=f"/cameras/{index}/{name}", detail="is required")
 
 
 def _entity(body: TaskIn, asked: Asked, owner: str, meaning: Meaning, now: datetime) -> Task:
