@@ -11,7 +11,6 @@ from core.domain.routing import QueueName
 from core.foundation import Foundation, net_settings
 from core.net import GuardedClient
 from core.queue.events import Events
-from core.queue.lease import Claim
 from core.settings import Settings
 from core.store.recorder import Recorder
 from core.store.starts import Starter
@@ -115,7 +114,7 @@ def _parts(bench: _Bench, compute: Compute, client: GuardedClient) -> Parts:
         scheduler=_scheduler(bench, leaser),
         carriers=bench.carriers,
         claiming=(
-            Loop("leaser", leaser.step),
+            Loop("leaser", bench.pulse.before(leaser.step)),
             Loop("solo", solo.step),
             Loop("deliverer", deliverer.step),
         ),
@@ -174,11 +173,7 @@ def _scheduler(bench: _Bench, leaser: Leaser) -> Scheduler:
     base, settings = bench.base, bench.settings
     reconciler = Reconciler(base.db, base.ids, base.promises, base.plan)
 
-    def see_claim(name: QueueName, claim: Claim) -> None:
-        bench.pulse.polled()
-        reconciler.see_claim(name, claim)
-
-    leaser.claimed = see_claim
+    leaser.claimed = reconciler.see_claim
     kept = settings.retention
     pruner = Pruner(
         base.db,

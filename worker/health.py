@@ -30,9 +30,17 @@ class Pulse:
         self._clock = clock
         self._polled_at = clock()
 
-    def polled(self) -> None:
-        """Note that the queue was asked, whatever it answered."""
-        self._polled_at = self._clock()
+    def before(self, step: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[object]]:
+        """The step, noted each time it begins.
+
+        What the queue answers does not count: starting anew helps no worker while Redis is away.
+        """
+
+        async def noted() -> None:
+            self._polled_at = self._clock()
+            await step()
+
+        return noted
 
     @property
     def is_live(self) -> bool:
@@ -59,7 +67,7 @@ class Health:
         if path == "/metrics":
             return 200, generate_latest(), CONTENT_TYPE_LATEST
         if path == "/livez":
-            return _health([] if self._is_live else ["the queue was not polled for 30 s"])
+            return _health([] if self._is_live else ["the queue was not asked for work for 30 s"])
         if path == "/readyz":
             return _health(await self._faults())
         return 404, b'{"status":"not found"}', "application/json"
@@ -110,6 +118,8 @@ async def serve_health(health: Health, *, host: str, port: int) -> AsyncIterator
     server = _Server(config)
     task = asyncio.create_task(server.serve(), name="health")
     try:
+        while not server.started and not task.done():
+            await asyncio.sleep(0.01)
         yield
     finally:
         server.should_exit = True
