@@ -70,8 +70,8 @@ class Runner:
         await self._stop.wait()
         log.info("worker.draining", worker_id=parts.identity.boot_id, tasks=len(parts.holdings))
         await self._drain(group)
-        parts.scheduler.stop()
         await parts.carriers.end(_STOP_SECONDS)
+        await parts.scheduler.stop(_STOP_SECONDS)
         for task in background:
             task.cancel()
         await asyncio.wait(background, timeout=_STOP_SECONDS)

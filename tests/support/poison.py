@@ -69,11 +69,11 @@ class KillsItsWorker(_Poison):
 
 
 class Odd(_Poison):
-    """Finds an object whose score is no number, which no database stores."""
+    """Finds an object whose label has a character that PostgreSQL does not store."""
 
     name: ClassVar[str] = "odd"
 
     def recognise(self, pixels: Pixels, prompt: str, min_score: float) -> list[Found]:
         del prompt, min_score
         height, width = pixels.shape[:2]
-        return [Found(label="COW", score=float("inf"), box=(0.0, 0.0, float(width), float(height)))]
+        return [Found(label="C\0W", score=0.9, box=(0.0, 0.0, float(width), float(height)))]

@@ -6,9 +6,22 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from tests.support.valkey import PrivateValkey
 from tests.support.worker_bench import WorkerBench, open_bench
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_lines() -> None:
+    """Log as a worker does: by default structlog draws every variable of every frame of an error."""
+    structlog.configure(
+        processors=[
+            structlog.stdlib.add_log_level,
+            structlog.processors.format_exc_info,
+            structlog.dev.ConsoleRenderer(colors=False),
+        ]
+    )
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -22,27 +23,33 @@ class Scheduler:
         self._scheduler = AsyncIOScheduler(
             timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
         )
-        self._beginnings: list[str] = []
+        self._running: set[asyncio.Task[object]] = set()
 
     def every(self, seconds: float, name: str, duty: Duty) -> None:
         """Add a duty; jitter keeps workers from marching in step."""
         trigger = IntervalTrigger(seconds=seconds, jitter=seconds / 10, timezone="UTC")
-        self._scheduler.add_job(_guarded, trigger, args=(name, duty), id=name)
+        self._scheduler.add_job(self._run, trigger, args=(name, duty), id=name)
 
     def start(self) -> None:
         """Begin."""
         self._scheduler.start()
 
-    def stop(self) -> None:
-        """Start no duty any more."""
+    async def stop(self, limit_seconds: float) -> None:
+        """Start no duty any more, and let those that are at work end."""
+        self._scheduler.pause()
+        if self._running:
+            await asyncio.wait(self._running, timeout=limit_seconds)
         self._scheduler.shutdown(wait=False)
 
-
-async def _guarded(name: str, duty: Duty) -> None:
-    """Run a duty; one that fails is logged and comes again at its time."""
-    try:
-        await duty()
-    except Unavailable as error:
-        log.warning("duty.interrupted", duty=name, code=error.code)
-    except Exception:
-        log.exception("duty.failed", duty=name)
+    async def _run(self, name: str, duty: Duty) -> None:
+        """Run a duty; one that fails is logged and comes again at its time."""
+        mine = asyncio.current_task()
+        if mine is not None:
+            self._running.add(mine)
+            mine.add_done_callback(self._running.discard)
+        try:
+            await duty()
+        except Unavailable as error:
+            log.warning("duty.interrupted", duty=name, code=error.code)
+        except Exception:
+            log.exception("duty.failed", duty=name)
