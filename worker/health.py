@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from time import monotonic
@@ -18,6 +19,7 @@ from core.store.engine import Database
 from worker.slots import Slots
 
 LIVE_SECONDS = 30.0
+_START_SECONDS = 10.0
 
 _Scope = Any
 _Send = Callable[[Any], Awaitable[None]]
@@ -88,6 +90,15 @@ class Health:
 class _Server(uvicorn.Server):
     """A server that leaves signals to the worker and is told to stop by its flag."""
 
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say so."""
+        await super().startup(sockets)
+        self.listening.set()
+
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         """Capture none."""
@@ -118,8 +129,8 @@ async def serve_health(health: Health, *, host: str, port: int) -> AsyncIterator
     server = _Server(config)
     task = asyncio.create_task(server.serve(), name="health")
     try:
-        while not server.started and not task.done():
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(_START_SECONDS):
+            await server.listening.wait()
         yield
     finally:
         server.should_exit = True
