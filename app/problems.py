@@ -43,7 +43,7 @@ class Answer:
     title: str
 
 
-_STATUSES: dict[type[MusterError], tuple[int, str]] = {
+KNOWN: dict[type[MusterError], tuple[int, str]] = {
     errors.MalformedJson: (400, "Malformed JSON"),
     errors.Unauthenticated: (401, "Unauthenticated"),
     errors.Forbidden: (403, "Forbidden"),
@@ -71,8 +71,8 @@ _STATUSES: dict[type[MusterError], tuple[int, str]] = {
 def answer_to(kind: type[MusterError]) -> Answer:
     """The status and title of a kind of error."""
     for known in kind.__mro__:
-        if known in _STATUSES:
-            status, title = _STATUSES[known]
+        if known in KNOWN:
+            status, title = KNOWN[known]
             return Answer(status=status, title=title)
     return Answer(status=500, title="Internal error")
 

@@ -103,7 +103,7 @@ TASKS = (
         parameters=(IDEMPOTENCY_KEY, TRACEPARENT),
         body=BatchIn,
         replies={200: Reply(description="What came of each item, in their order", model=BatchView)},
-        errors=OF_BODY,
+        errors=(*OF_BODY, DatabaseUnavailable),
     ),
     Operation(
         method="get",

@@ -8,14 +8,23 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
+from uuid import uuid4
 
 from quart import Quart
 from quart.testing import QuartClient
 from werkzeug.datastructures import Headers as ReceivedHeaders
 
 from app.factory import create_app
+from core.domain.delivery import DeliveryStatus, DeliveryTry
+from core.domain.retry import TryOutcome
+from core.domain.routing import member_of_delivery
+from core.domain.task import Task
 from core.settings import Settings, load_settings
+from core.store.deliveries import record_try, start_deliveries
+from core.store.delivery_log import get_deliveries
+from core.store.tasks import get_task
 from tests.support.contract import Contract
+from tests.support.store import Store
 
 SECRET_KEY = "0123456789abcdef" * 3
 PUBLIC_URL = "https://muster.example"
@@ -137,3 +146,28 @@ def submission(**changes: Any) -> dict[str, Any]:
         "cameras": [camera()],
     }
     return {name: value for name, value in (body | changes).items() if value is not ...}
+
+
+def changed(settings: Settings, **changes: Any) -> Settings:
+    """Give other settings, checked like all."""
+    return Settings.model_validate(settings.model_dump() | changes)
+
+
+async def row_of(store: Store, told: Any) -> Task:
+    """Give the row of a task that was told."""
+    found = await get_task(store.db, int(told["id"]))
+    assert found is not None
+    return found
+
+
+async def deliver(store: Store, delivery_id: int) -> None:
+    """Record that a delivery was received, as a worker would."""
+    (pending,) = await get_deliveries(store.db, [delivery_id])
+    worker_id, token = await store.open_worker(), uuid4().hex
+    (sending,) = await start_deliveries(
+        store.db, worker_id=worker_id, token=token, members=[member_of_delivery(pending)], timeout_seconds=15
+    )
+    made = DeliveryTry(status_code=200, duration_ms=12.5, reply="thank you")
+    (log_id,) = await store.ids.take()
+    outcome = TryOutcome(status=DeliveryStatus.DELIVERED)
+    assert await record_try(store.db, sending, token, made=made, outcome=outcome, log_id=log_id)
