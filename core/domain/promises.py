@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo
 
 from core.domain.delivery import Delivery, EventType
@@ -21,6 +21,8 @@ EVENT_OF_END: dict[TaskStatus, EventType] = {
     TaskStatus.CANCELLED: EventType.CANCELLED,
     TaskStatus.EXPIRED: EventType.EXPIRED,
 }
+
+_USUAL_PORTS = (None, 80, 443)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,17 +47,26 @@ class Promises:
             body = envelope_body(task, at=at, links=self.links, zone=self.zone)
         else:
             body = event_body(task, event, at=at, links=self.links)
-        host = urlsplit(task.callback_url).hostname or ""
+        receiver = urlsplit(task.callback_url)
         return Delivery(
             id=delivery_id,
             task_id=task.id,
             system_code=task.system_code,
             event=event,
             url=task.callback_url,
-            host=host,
-            flow=flow_of_host(host),
+            host=receiver.hostname or "",
+            flow=_flow(receiver),
             body=body,
             series=task.series,
             recognition_id=recognition.id if recognition is not None else 0,
             created_at=at,
         )
+
+
+def _flow(receiver: SplitResult) -> str:
+    """The receiver's flow: its host, and its port unless it is a usual one.
+
+    Two ports are two programs: one that is dead must not hold up the other.
+    """
+    host = receiver.hostname or ""
+    return flow_of_host(host if receiver.port in _USUAL_PORTS else f"{host}:{receiver.port}")

@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
+from urllib.parse import urlsplit
 from time import monotonic
 
 import pytest
@@ -44,7 +46,7 @@ async def bench(
 
 def gaps(tries: list[LoggedTry]) -> list[float]:
     at: list[datetime] = [one.at for one in tries]
-    return [(later - earlier).total_seconds() for earlier, later in zip(at, at[1:], strict=False)]
+    return [(later - earlier).total_seconds() for earlier, later in pairwise(at)]
 
 
 async def test_a_receiver_that_fails_once_gets_the_same_bytes_again(bench: WorkerBench) -> None:
@@ -54,7 +56,7 @@ async def test_a_receiver_that_fails_once_gets_the_same_bytes_again(bench: Worke
         sent, tries = await bench.delivery_ended(task)
         first, second = receiver.received
     assert (sent.status, sent.tries, sent.error_code) == (DeliveryStatus.DELIVERED, 2, None)
-    assert [(one.status_code, one.reply) for one in tries] == [(500, "busy"), (204, "")]
+    assert [(one.status_code, one.reply) for one in tries] == [(500, "busy"), (204, None)]
     assert (first.webhook_id, first.body) == (second.webhook_id, second.body) == (str(sent.id), sent.body)
     assert first.is_verified
     assert second.is_verified
@@ -143,11 +145,9 @@ async def test_a_delivery_that_another_change_has_ended_is_not_sent(bench: Worke
     assert len(bench.receiver.received) == known
 
 
-async def test_an_address_that_may_not_be_called_is_dead_at_once(
-    valkey: PrivateValkey, tmp_path: Path
-) -> None:
+async def test_an_address_that_may_not_be_called_is_dead_at_once(tmp_path: Path) -> None:
     url = f"sqlite+aiosqlite:///{tmp_path / 'muster.db'}"
-    changes = {"embedded": False, "redis": {"namespace": "strict"}}
+    changes = {"embedded": False}
     with PrivateValkey() as own:
         async with open_bench(url, own, tmp_path, changes) as strict, running_worker(strict.settings):
             task = await strict.submit("http://127.0.0.1/picture.jpg", callback_url="http://127.0.0.1/hook")
@@ -173,7 +173,7 @@ async def test_a_host_that_fails_in_a_row_is_left_alone_and_comes_back(tmp_path:
             bad = receiver.url("/").replace("127.0.0.1", "bad.localhost")
             task = await bench.submit(bench.pictures.url("/breaker.jpg"), callback_url=bad)
             await receiver.wait_for(3)
-            flow = flow_of_host("bad.localhost")
+            flow = flow_of_host(urlsplit(bad).netloc)
             await until(
                 lambda: bench.stats(QueueName.DELIVERY),
                 lambda stats: flow in stats.flows and stats.flows[flow].held_until_ms is not None,
