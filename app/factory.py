@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import uuid
 from collections.abc import Iterable
@@ -14,7 +13,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from app.bodies import request_class, too_large
 from app.context import open_context
-from app.openapi.document import build_document
+from app.openapi.document import encode_document
 from app.problems import MEDIA_TYPE, envelope_of, headers_of, problem_of
 from app.responses import JSON
 from app.routes.docs import docs
@@ -45,8 +44,7 @@ def create_app(settings: Settings) -> Quart:
     app.url_map.merge_slashes = False
     for blueprint in (tasks, pictures, envelope, operating, docs):
         app.register_blueprint(blueprint)
-    document = build_document(needs_key=settings.auth == "on")
-    app.extensions["openapi"] = json.dumps(document, separators=(",", ":")).encode()
+    app.extensions["openapi"] = encode_document(needs_key=settings.auth == "on")
     _open_and_close(app, settings)
     _answer_errors(app, settings.intake)
     _dress_answers(app)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -47,6 +49,12 @@ def build_document(*, needs_key: bool) -> dict[str, Any]:
         "webhooks": _webhooks(schemas),
         "components": components,
     }
+
+
+@cache
+def encode_document(*, needs_key: bool) -> bytes:
+    """The document as it is sent; made once in a process, for it takes a tenth of a second."""
+    return json.dumps(build_document(needs_key=needs_key), separators=(",", ":")).encode()
 
 
 def codes() -> list[str]:
