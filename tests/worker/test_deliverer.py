@@ -8,8 +8,8 @@ from contextlib import AsyncExitStack
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
-from urllib.parse import urlsplit
 from time import monotonic
+from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
