@@ -75,6 +75,14 @@ class WorkerProcess:
 
         return (await until(found, bool, limit_seconds=limit_seconds))[0]
 
+    async def said(self, lines: int) -> None:
+        """Wait until it has written so many lines."""
+
+        async def count() -> int:
+            return self.text.count("\n")
+
+        await until(count, lambda found: found >= lines)
+
     async def read(self) -> None:
         """Read its log until it ends."""
         assert self._process.stderr is not None
