@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 EPOCH_MS = 1_704_067_200_000
@@ -49,6 +50,11 @@ def wall_clock_ms() -> int:
 def created_ms(snowflake: int) -> int:
     """The time part of an id in Unix milliseconds."""
     return (snowflake >> (_INSTANCE_BITS + _SEQUENCE_BITS)) + EPOCH_MS
+
+
+def first_id_at(at: datetime) -> int:
+    """No id made before `at` is larger."""
+    return (int(at.timestamp() * 1000) - EPOCH_MS) << (_INSTANCE_BITS + _SEQUENCE_BITS)
 
 
 class Ids:

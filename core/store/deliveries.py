@@ -62,21 +62,22 @@ async def record_try(
     db: Database, sent: Delivery, token: str, *, made: DeliveryTry, outcome: TryOutcome, log_id: int
 ) -> Delivery | None:
     """Write what came of a try; None when the row is another's now. Safe to send again."""
-    step = partial(_record_try, sent=sent, token=token, made=made, outcome=outcome, log_id=log_id)
-    return await db.write(step)
+
+    async def work(connection: AsyncConnection) -> Delivery | None:
+        at = await now(connection)
+        after = _after(sent, outcome, at)
+        if not await _settle(connection, after, token, at):
+            logged = select(delivery_attempt.c.id).where(delivery_attempt.c.id == log_id)
+            was_committed = (await connection.execute(logged)).first() is not None
+            return after if was_committed else None
+        await _log(connection, after, made, at, log_id)
+        return after
+
+    return await db.write(work)
 
 
-async def _record_try(
-    connection: AsyncConnection,
-    *,
-    sent: Delivery,
-    token: str,
-    made: DeliveryTry,
-    outcome: TryOutcome,
-    log_id: int,
-) -> Delivery | None:
-    at = await now(connection)
-    after = replace(
+def _after(sent: Delivery, outcome: TryOutcome, at: datetime) -> Delivery:
+    return replace(
         sent,
         status=outcome.status,
         tries=sent.tries + 1,
@@ -84,14 +85,21 @@ async def _record_try(
         delivered_at=at if outcome.status is DeliveryStatus.DELIVERED else None,
         next_attempt_at=at + timedelta(seconds=outcome.delay_seconds) if outcome.delay_seconds > 0 else None,
     )
+
+
+def _mine(sent: Delivery, token: str) -> tuple[ColumnElement[bool], ...]:
+    return (
+        delivery.c.id == sent.id,
+        delivery.c.attempt == sent.attempt,
+        delivery.c.status == DeliveryStatus.SENDING,
+        delivery.c.claim_token == token,
+    )
+
+
+async def _settle(connection: AsyncConnection, after: Delivery, token: str, at: datetime) -> bool:
     changed = await connection.execute(
         update(delivery)
-        .where(
-            delivery.c.id == sent.id,
-            delivery.c.attempt == sent.attempt,
-            delivery.c.status == DeliveryStatus.SENDING,
-            delivery.c.claim_token == token,
-        )
+        .where(*_mine(after, token))
         .values(
             status=after.status,
             tries=after.tries,
@@ -101,14 +109,16 @@ async def _record_try(
             updated_at=at,
         )
     )
-    if changed.rowcount != 1:
-        logged = select(delivery_attempt.c.id).where(delivery_attempt.c.id == log_id)
-        was_committed = (await connection.execute(logged)).first() is not None
-        return after if was_committed else None
+    return changed.rowcount == 1
+
+
+async def _log(
+    connection: AsyncConnection, after: Delivery, made: DeliveryTry, at: datetime, log_id: int
+) -> None:
     await connection.execute(
         insert(delivery_attempt).values(
             id=log_id,
-            delivery_id=sent.id,
+            delivery_id=after.id,
             attempt=after.tries,
             at=at,
             duration_ms=made.duration_ms,
@@ -117,19 +127,13 @@ async def _record_try(
             reply=made.reply[:1024] or None,
         )
     )
-    return after
 
 
 async def put_back_delivery(db: Database, sent: Delivery, token: str) -> bool:
     """Hand back a try that was not made (drained); it costs nothing."""
     statement = (
         update(delivery)
-        .where(
-            delivery.c.id == sent.id,
-            delivery.c.attempt == sent.attempt,
-            delivery.c.status == DeliveryStatus.SENDING,
-            delivery.c.claim_token == token,
-        )
+        .where(*_mine(sent, token))
         .values(status=DeliveryStatus.PENDING, updated_at=server_now())
     )
 

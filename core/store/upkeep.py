@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 from sqlalchemy import ColumnElement, and_, or_, select, update
@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from core.domain.promises import Promises
 from core.domain.recognition import ErrorNote
 from core.domain.task import Task, TaskStatus
-from core.ids import Ids
+from core.ids import Ids, first_id_at
 from core.store.changes import erase
 from core.store.endings import Ledger, end_task, ended, take_spare_ids
 from core.store.engine import Database, now
@@ -179,7 +179,13 @@ async def prune_tasks(
     db: Database, statuses: Sequence[TaskStatus], *, older_than_seconds: float, limit: int = 100
 ) -> tuple[int, list[str]]:
     """Erase final tasks that ended so long ago; answers how many, and their pictures' media keys."""
-    old = and_(task.c.status.in_(statuses), task.c.completed_at < server_now(-older_than_seconds))
+    # What ended so long ago was made before that; the bound on ids is there for the index.
+    newest = first_id_at(await db.now() - timedelta(seconds=older_than_seconds))
+    old = and_(
+        task.c.status.in_(statuses),
+        task.c.id < newest,
+        task.c.completed_at < server_now(-older_than_seconds),
+    )
     found = await _ids_of(db, old, limit)
     if not found:
         return 0, []

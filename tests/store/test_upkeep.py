@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
 from core.domain.recognition import RecognitionStatus
 from core.domain.task import Task, TaskStatus
 from core.store.attempts import Finished, PutBack
 from core.store.changes import retry_task
+from core.store.tables import recognition, task_event
 from core.store.types import server_now
 from core.store.upkeep import (
     TakenBack,
@@ -204,12 +207,21 @@ async def test_many_processes_may_write_the_first_scan_mark_at_once(store: Store
         assert await read_scan_mark(store.db, name) == CAPTURED
 
 
+async def _age(store: Store, young: Task) -> Task:
+    """Let a task have been made two minutes ago and have ended 90 seconds ago; its id tells the former."""
+    old = replace(young, id=young.id - (120_000 << 22))
+    await store.set_task(young, id=old.id, completed_at=server_now(-90.0))
+    children = (recognition, task_event)
+    await store.run(*(update(t).where(t.c.task_id == young.id).values(task_id=old.id) for t in children))
+    return old
+
+
 async def test_old_ended_tasks_are_pruned_with_their_pictures(store: Store) -> None:
-    kept, old, fresh = [await store.running() for _ in range(3)]
+    kept, old, fresh = [await store.running(callback_url=None) for _ in range(3)]
     for one in (old, fresh):
         await store.record(one, recognised(one.recognitions[0], media_key=f"{one.id}.jpg"), end=_DONE)
-    await store.set_task(old, completed_at=server_now(-90.0))
-    await store.set_task(kept, completed_at=server_now(-90.0))
+    await _age(store, old)
+    await _age(store, kept)
 
     statuses = (TaskStatus.COMPLETED, TaskStatus.CANCELLED)
     assert await prune_tasks(store.db, statuses, older_than_seconds=60) == (1, [f"{old.id}.jpg"])
@@ -222,8 +234,8 @@ async def test_a_task_that_is_retried_while_it_is_pruned_stays_whole_or_goes(
     store: Store, other_store: Store
 ) -> None:
     for _ in range(8):
-        old = await store.pending()
-        await store.set_task(old, status="failed", completed_at=server_now(-90.0))
+        old = await _age(store, await store.pending())
+        await store.set_task(old, status="failed")
         pruned, _retried = await asyncio.gather(
             prune_tasks(store.db, (TaskStatus.FAILED,), older_than_seconds=60),
             retry_task(other_store.db, other_store.ids, old.id),
