@@ -95,6 +95,10 @@ def _name_library(_logger: WrappedLogger, _method: str, event_dict: EventDict) -
     return event_dict
 
 
+_PROBES = frozenset({"/livez", "/readyz", "/metrics"})
+"""Asked every few seconds by machines; of interest only when something is looked for."""
+
+
 class RequestLines(logging.Handler):
     """Turns uvicorn's access lines into `request.answered`, with the path but never its query."""
 
@@ -107,10 +111,12 @@ class RequestLines(logging.Handler):
         if not isinstance(record.args, tuple) or len(record.args) != 5:
             return
         client, method, target, _version, status = record.args
-        self._log.info(
+        path = str(target).partition("?")[0]
+        write = self._log.debug if path in _PROBES else self._log.info
+        write(
             "request.answered",
             method=method,
-            path=str(target).partition("?")[0],
+            path=path,
             status=status,
             client=str(client).rpartition(":")[0],
         )

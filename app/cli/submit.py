@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -88,7 +89,8 @@ def command(
     2 wrong usage or refused, 3 no service there.
     """
     _refuse_missing(pictures)
-    try:
+
+    def order() -> int:
         with Client(url or _default_url(), api_key) as muster:
             task = NewTask(
                 business_id=f"terminal-{datetime.now().astimezone():%Y%m%d-%H%M%S}",
@@ -99,18 +101,23 @@ def command(
                 min_score=min_score,
                 cameras=[_camera(muster, picture, areas) for picture in pictures],
             )
-            accepted = muster.submit(task)
-            status = _report(muster, accepted, pictures, is_watching=is_watching, as_json=as_json)
+            return _report(muster, muster.submit(task), pictures, is_watching=is_watching, as_json=as_json)
+
+    sys.exit(_status_of(order))
+
+
+def _status_of(order: Callable[[], int]) -> int:
+    """Do it, say what went wrong, and answer the exit status."""
+    try:
+        return order()
     except ServiceUnreachable as error:
         click.echo(f"{error}\nIs it running? Start it with `muster up`, or name it with --url.", err=True)
-        status = UNREACHABLE
     except RequestRefused as error:
         click.echo(f"Refused: {error}", err=True)
-        status = MISUSED if error.status < 500 else UNREACHABLE
+        return MISUSED if error.status < 500 else UNREACHABLE
     except MusterClientError as error:
         click.echo(str(error), err=True)
-        status = UNREACHABLE
-    sys.exit(status)
+    return UNREACHABLE
 
 
 def _report(

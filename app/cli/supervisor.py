@@ -19,7 +19,7 @@ from core.errors import MusterError
 log = structlog.get_logger()
 
 _LEASH = str(Path(__file__).parent / "embedded" / "leash.py")
-_PROBE_SECONDS = 0.05
+_PROBE_SECONDS = 0.1
 _FIRST_BACKOFF_SECONDS = 0.25
 _MAX_BACKOFF_SECONDS = 5.0
 _TRIES_AT_START = 3

@@ -13,6 +13,10 @@ from tests.support.muster import Embedded
 @pytest.fixture(scope="session")
 def muster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
     with Embedded(tmp_path_factory.mktemp("up") / "data") as running:
+        # Its last word; before that it may be asking the web process that a test kills.
+        running.wait_for(
+            lambda: next((line for line in running.printed if "curl" in line), None), "curl", limit_seconds=30
+        )
         yield running
 
 
