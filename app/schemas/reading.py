@@ -34,7 +34,7 @@ def read_task(raw: Any, asked: Asked, principal: Principal, meaning: Meaning) ->
     now = utc_now()
     body, faults = check_task(raw, meaning, now)
     code = raw.get("system_code") if isinstance(raw, dict) else None
-    if principal.system_code is not None and code not in (None, principal.system_code):
+    if principal.system_code is not None and isinstance(code, str) and code != principal.system_code:
         detail = f"must be the API key's own, {principal.system_code}, or be left out"
         faults.append(Fault(pointer="/system_code", detail=detail))
     if code is None and principal.system_code is None and isinstance(raw, dict):
