@@ -72,6 +72,8 @@ class Runner:
         await self._drain(group)
         await parts.carriers.end(_STOP_SECONDS)
         await parts.scheduler.stop(_STOP_SECONDS)
+        for loop in parts.keeping:
+            loop.stop()
         for task in background:
             task.cancel()
         await asyncio.wait(background, timeout=_STOP_SECONDS)

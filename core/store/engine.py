@@ -107,16 +107,29 @@ class _Transient(DatabaseUnavailable):
 
 @contextmanager
 def _as_unavailable() -> Iterator[None]:
-    """Turn what drivers raise into DatabaseUnavailable; `_Transient` when it should be run again."""
+    """Turn what drivers raise into DatabaseUnavailable; `_Transient` when it should be run again.
+
+    asyncmy turns a cancellation during a connect into an error of its own: it is raised here.
+    """
+    task = asyncio.current_task()
+    cancellations = task.cancelling() if task else 0
     try:
         yield
-    except DBAPIError as error:
+    except (DBAPIError, PoolTimeoutError, TimeoutError, OSError) as error:
+        if task is not None and task.cancelling() > cancellations:
+            raise asyncio.CancelledError from error
+        _tell_unavailable(error)
+        raise
+
+
+def _tell_unavailable(error: Exception) -> None:
+    """Raise DatabaseUnavailable when the database is at fault."""
+    if isinstance(error, DBAPIError):
         if _is_transient(error):
             raise _Transient from error
         if error.connection_invalidated or _is_ill(error):
             raise DatabaseUnavailable from error
-        raise
-    except (PoolTimeoutError, TimeoutError, OSError) as error:
+    elif isinstance(error, (PoolTimeoutError, TimeoutError, OSError)):
         raise DatabaseUnavailable from error
 
 
