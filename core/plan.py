@@ -111,12 +111,7 @@ class Plan:
         Raises:
             StalePlan: another rebuild has begun, or Redis was emptied again.
         """
-        lock = NamedLock(
-            self.queues.recognition.connections,
-            "rebuild",
-            ttl_seconds=REBUILD_LOCK_SECONDS,
-            namespace=self.queues.recognition.keys.namespace,
-        )
+        lock = self.rebuild_lock()
         if not await lock.acquire():
             raise StalePlan
         try:
@@ -124,6 +119,16 @@ class Plan:
         finally:
             with suppress(QueueUnavailable):
                 await lock.release()
+
+    def rebuild_lock(self) -> NamedLock:
+        """The lock of whoever rebuilds; it only saves work."""
+        queue = self.queues.recognition
+        return NamedLock(
+            queue.connections,
+            "rebuild",
+            ttl_seconds=REBUILD_LOCK_SECONDS,
+            namespace=queue.keys.namespace,
+        )
 
     async def _rebuild(self, lock: NamedLock) -> Repairs:
         rebuild_id = uuid.uuid4().hex

@@ -162,6 +162,10 @@ class WorkerBench:
         """Wait for a task's end."""
         return await self.reached(of_task, lambda task: task.is_final, limit_seconds=limit_seconds)
 
+    async def running_or_ended(self, of_task: Task) -> Task:
+        """Wait until an attempt of a task has begun, perhaps even ended."""
+        return await self.reached(of_task, lambda task: task.attempt > 0)
+
     async def running(self, of_task: Task) -> Task:
         """Wait until an attempt of a task has begun."""
         return await self.reached(of_task, lambda task: task.status is TaskStatus.IN_PROGRESS)
