@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime, time
 
 import pytest
 import pytest_asyncio
 
 from core.domain.delivery import EventType
 from core.domain.recognition import RecognitionStatus
-from core.domain.routing import QueueName
+from core.domain.routing import QueueName, Shift, model_at
 from core.domain.task import Task, TaskStatus
 from core.store.tasks import read_history
 from tests.support.behaviours import hang, reply, reset
@@ -178,8 +179,14 @@ async def test_a_message_that_cannot_be_read_is_as_good_as_none(bench: WorkerBen
 
 
 async def test_each_picture_is_seen_by_its_own_model(bench: WorkerBench) -> None:
+    shifts = (
+        Shift(name="day", start=time(8), end=time(18), model="picture"),
+        Shift(name="night", start=time(18), end=time(8), model="ssdlite"),
+    )
+    captured = [datetime(2026, 11, 22, hour, tzinfo=UTC) for hour in (8, 18)]
+    models = [model_at(moment, shifts, "none") for moment in captured]
     url = bench.pictures.url("/models.jpg")
-    task = await bench.ended(await bench.submit(url, url, models=("picture", "ssdlite")))
+    task = await bench.ended(await bench.submit(url, url, models=models))
     assert [picture.model for picture in task.recognitions] == ["picture", "ssdlite"]
     assert [picture.status for picture in task.recognitions] == [RecognitionStatus.COMPLETED] * 2
 

@@ -15,7 +15,9 @@ import pytest
 from core.domain.routing import QueueName
 from core.domain.task import TaskStatus
 from core.store.tasks import read_history
+from core.store.workers import close_worker
 from tests.support.behaviours import hang, reply
+from tests.support.store import Store
 from tests.support.valkey import PrivateValkey
 from tests.support.worker_bench import (
     PICTURE,
@@ -145,3 +147,39 @@ async def test_the_log_holds_no_query_and_no_secret(
         assert (ended["task_id"], ended["attempt"], ended["outcome"]) == (task.id, 1, "completed")
         for secret in ("geheim", "whsec_", "k" * 32, "c3Nzc3Nz"):
             assert secret not in one.text
+
+
+async def test_a_worker_that_was_declared_dead_by_mistake_registers_anew_and_goes_on(
+    sqlite_url: str, valkey: PrivateValkey, tmp_path: Path
+) -> None:
+    async with open_bench(sqlite_url, valkey, tmp_path, CHANGES) as bench, running_worker(bench.settings):
+        (before,) = await until(lambda: worker_ids(bench), lambda ids: len(ids) == 1)
+        await close_worker(bench.base.db, before)
+        task = await bench.submit(bench.pictures.url("/mistake.jpg"))
+        (after,) = await until(lambda: worker_ids(bench), lambda ids: len(ids) == 1)
+        assert after != before
+        ended = await bench.ended(task)
+        assert (ended.status, ended.attempt, ended.crashes) == (TaskStatus.COMPLETED, 1, 0)
+        # Deliveries too are released by a closed worker, not dropped.
+        held = await bench.store(bench.pictures.url("/mistake.jpg"), queue_ttl_seconds=3600)
+        await bench.cancel(held)
+        (promised,) = await bench.deliveries(held)
+        await close_worker(bench.base.db, after)
+        await bench.base.plan.enqueue_deliveries([promised])
+        sent, tries = await bench.delivery_ended(held, limit_seconds=LEASE_SECONDS + SLACK_SECONDS)
+        assert (sent.status, len(tries)) == ("delivered", 1)
+
+
+async def test_a_row_that_its_own_worker_does_not_know_goes_back_at_no_cost(
+    sqlite_url: str, valkey: PrivateValkey, tmp_path: Path
+) -> None:
+    async with open_bench(sqlite_url, valkey, tmp_path, CHANGES) as bench, running_worker(bench.settings):
+        (worker_id,) = await until(lambda: worker_ids(bench), lambda ids: len(ids) == 1)
+        store = Store(db=bench.base.db, ids=bench.base.ids, promises=bench.base.promises)
+        # As after a claim whose start was committed and whose answer was lost.
+        task = await bench.store(bench.pictures.url("/unknown.jpg"))
+        await store.start(task, worker_id=worker_id)
+        after = await bench.ended(task)
+        assert (after.status, after.attempt, after.failures, after.crashes) == ("completed", 2, 0, 0)
+        whys = [line.why for line in await read_history(bench.base.db, task.id)]
+        assert "unknown to its worker" in whys

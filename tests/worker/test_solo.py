@@ -28,7 +28,7 @@ from tests.support.worker_bench import (
 from tests.support.worker_process import worker_process
 
 LEASE_SECONDS = 2.0
-NEIGHBOURS = 6
+NEIGHBOURS = 4
 POISON_SECONDS = 60.0
 
 

@@ -17,6 +17,8 @@ from worker.loops.leaser import Leaser
 from worker.slots import Slots
 
 _IDLE_SECONDS = 5.0
+_LOCKED_SECONDS = 1.0
+"""Its holder may die of the task that it runs."""
 
 
 class Filler(Protocol):
@@ -55,8 +57,11 @@ class Solo:
 
     async def step(self) -> None:
         """Look for one task to run alone, or wait for a wake-up."""
-        if not await self._has_work() or not await self._lock.acquire():
+        if not await self._has_work():
             await self._plan.queues.solo.wait(_IDLE_SECONDS)
+            return
+        if not await self._lock.acquire():
+            await self._plan.queues.solo.wait(_LOCKED_SECONDS)
             return
         keeper = self._group.create_task(self._keep_lock())
         try:
