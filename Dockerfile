@@ -11,9 +11,11 @@ COPY app app
 COPY worker worker
 COPY alembic alembic
 COPY models models
+COPY client client
+COPY demo/photos demo/photos
 # Installed in place: migrations and models are found beside the code. The build backend stays behind.
-RUN PYTHONPATH=/srv/backend /srv/venv/bin/pip install --no-deps --no-build-isolation --editable . \
-    && /srv/venv/bin/python -m compileall -q core app worker
+RUN PYTHONPATH=/srv/backend /srv/venv/bin/pip install --no-deps --no-build-isolation --editable . --editable client \
+    && /srv/venv/bin/python -m compileall -q core app worker client
 
 FROM python:3.12-slim
 RUN groupadd --gid 10001 muster \

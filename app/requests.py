@@ -29,7 +29,7 @@ PAGING = frozenset({"page_size", "page_token"})
 MAX_PAGE_SIZE, PAGE_SIZE = 500, 50
 _KEY = re.compile(r"[\x21-\x7e]{1,128}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-_WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,6})(?:$|[,;\s])")
+_WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,18})(?:$|[,;\s])")
 _MAX_ID = 2**63 - 2
 """One below the largest that a database can hold, so that the next one can be asked for too."""
 _TOKEN = re.compile(r"p[0-9a-z]{1,13}")

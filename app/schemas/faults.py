@@ -124,7 +124,7 @@ def _model_and_prompt(
     for name in _models(asked, cameras, meaning, now):
         spec = meaning.catalogue.find(name)
         if spec is not None and not spec.knows(wanted):
-            detail = f"{_short(wanted)} is not known to model {name}; known: {', '.join(spec.prompts)}"
+            detail = f"{_short(wanted)} is not known; known: {', '.join(spec.prompts)}"
             yield Fault(pointer="/prompt", detail=detail, code="unknown_prompt")
             return
 

@@ -162,7 +162,8 @@ def _item_key(batch_key: str | None, index: int) -> str | None:
 
 
 def _view(position: Position) -> QueueView:
-    rank = position.rank
+    # Claimed and about to start: nothing is before it.
+    rank = 1 if position.leased else position.rank
     return QueueView(
         position=rank,
         ahead=None if rank is None else rank - 1,
