@@ -208,6 +208,7 @@ async def test_a_child_finishes_its_picture_through_interrupt_and_terminate() ->
 
 
 async def test_leaving_ends_every_child() -> None:
+    others = set(children_of_this_process())
     async with told() as (port, pids):
         async with started(children=2) as compute:
             idle = await pid_of_a_child(compute)
@@ -217,7 +218,7 @@ async def test_leaving_ends_every_child() -> None:
             await hanging
     assert not is_running(idle)
     assert not is_running(busy)
-    assert children_of_this_process() == []
+    assert set(children_of_this_process()) <= others
 
 
 async def test_children_end_with_a_parent_that_is_killed() -> None:
