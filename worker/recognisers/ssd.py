@@ -46,8 +46,8 @@ class SsdRecogniser:
     labels: ClassVar[tuple[str, ...]] = tuple(_COCO_IDS)
     prompts: ClassVar[tuple[str, ...]] = (ALL, *_COCO_IDS)
     default_min_score: ClassVar[float] = 0.4
-    draft_side_pixels: ClassVar[int] = 1050
-    """Tiles of 300 pixels overlapping by a quarter show 525 a side; twice that keeps the resize honest."""
+    # No `draft_side_pixels`: a large JPEG decoded at half its size moves scores a little, and one at
+    # the threshold would count or not by the format its camera sends.
 
     def __init__(self, options: Options) -> None:
         self._model_path = Path(str(options.get("model_path") or BUNDLED_MODEL))
