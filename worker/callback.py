@@ -29,7 +29,8 @@ def webhook_headers(sent: Delivery, secrets: Sequence[bytes], at: datetime) -> d
     """The headers of one try; `webhook-id` is the same on every try, the time is this try's."""
     # The package signs `at.timestamp()` but formats other time zones wrongly, so `at` must be UTC.
     at = at.astimezone(UTC)
-    return {
+    trace = {} if sent.traceparent is None else {"traceparent": sent.traceparent}
+    return trace | {
         "content-type": "application/json",
         "webhook-id": str(sent.id),
         "webhook-timestamp": str(int(at.timestamp())),

@@ -7,6 +7,7 @@ picture has taken over can send wrong findings but cannot run code in the worker
 from __future__ import annotations
 
 import json
+import math
 import struct
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
@@ -152,7 +153,7 @@ def outcome_from(header: Header, blob: bytes) -> PictureOutcome:
     objects = tuple(
         FoundObject(
             label=str(found["label"]),
-            score=float(found["score"]),
+            score=_finite(found["score"]),
             box=_box(found["box"]),
             areas=tuple(int(index) for index in found["areas"]),
         )
@@ -172,8 +173,15 @@ def outcome_from(header: Header, blob: bytes) -> PictureOutcome:
 
 
 def _box(raw: list[float]) -> tuple[float, float, float, float]:
-    x1, y1, x2, y2 = (float(side) for side in raw)
+    x1, y1, x2, y2 = (_finite(side) for side in raw)
     return (x1, y1, x2, y2)
+
+
+def _finite(raw: float) -> float:
+    """A number that JSON and every database can hold; raises ValueError for NaN and infinity."""
+    if not math.isfinite(number := float(raw)):
+        raise ValueError("a score or a box is not a finite number")
+    return number
 
 
 def _counts(raw: dict[str, int]) -> dict[str, int]:

@@ -54,6 +54,12 @@ def upgrade() -> None:
             nullable=False,
             comment="Hash of the host; the flow of the fair queue",
         ),
+        sa.Column(
+            "traceparent",
+            sa.String(length=64),
+            nullable=True,
+            comment="W3C trace context of the submission",
+        ),
         sa.Column("body", LongBytes, nullable=False, comment="The bytes sent on every try"),
         sa.Column(
             "status",

@@ -64,6 +64,8 @@ class Delivery:
     delivered_at: datetime | None = None
     created_at: datetime | None = None
     error_code: str | None = None
+    traceparent: str | None = None
+    """W3C trace context of the submission; sent along on every try."""
 
     def __repr__(self) -> str:
         return f"<Delivery {self.id} {self.status} attempt={self.attempt} event={self.event}>"

@@ -60,6 +60,7 @@ class Promises:
             series=task.series,
             recognition_id=recognition.id if recognition is not None else 0,
             created_at=at,
+            traceparent=task.traceparent,
         )
 
 

@@ -32,6 +32,7 @@ _RECOGNITION_AS_IS = (
 _DELIVERY_AS_IS = (
     "id", "task_id", "system_code", "event", "url", "host", "flow", "body", "series", "recognition_id",
     "attempt", "tries", "crashes", "next_attempt_at", "delivered_at", "created_at", "error_code",
+    "traceparent",
 )  # fmt: skip
 
 

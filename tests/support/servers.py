@@ -97,6 +97,8 @@ class PrivateMariadb(DatabaseServer, PrivateServer):
             self.programs.set_up,
             "--no-defaults",
             f"--datadir={self.folder / 'data'}",
+            # Beside other servers that are being set up, /tmp has tables of the same names.
+            f"--tmpdir={self.folder}",
             "--auth-root-authentication-method=socket",
             "--skip-test-db",
             *self._log_size,

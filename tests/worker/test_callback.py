@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -143,3 +144,13 @@ async def test_a_mistake_of_ours_counts_as_a_failed_try(client: GuardedClient) -
     assert (outcome.status, made.error_code) == (DeliveryStatus.PENDING, "internal_error")
     _, last = caller(client).broken(delivery("https://receiver.example/", tries=1))
     assert last.status is DeliveryStatus.DEAD
+
+
+async def test_a_callback_carries_the_trace_of_its_submission(
+    client: GuardedClient, receiver: CallbackReceiver
+) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    sent = replace(delivery(receiver.url("/hook")), traceparent=trace)
+    await caller(client).call(sent, KEYS[:1])
+    await caller(client).call(delivery(receiver.url("/hook")), KEYS[:1])
+    assert [each.headers.get("traceparent") for each in receiver.received] == [trace, None]

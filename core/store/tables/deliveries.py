@@ -19,6 +19,7 @@ delivery = Table(
     column("url", String(2048), "Where to POST"),
     column("host", String(255), "Host of the url"),
     column("flow", String(12), "Hash of the host; the flow of the fair queue"),
+    column("traceparent", String(64), "W3C trace context of the submission", null=True),
     column("body", LongBytes, "The bytes sent on every try"),
     column("status", String(12), "pending, sending, delivered, dead or refused"),
     column("attempt", Integer, "Starts so far; the fencing token"),
