@@ -40,7 +40,7 @@ format: install ## Format the code and repair what the linter can
 
 test: install ## All tests on real servers, which it installs if it may; ARGS="-k name" picks
 	@scripts/test_servers.sh
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses=2 --dist=loadfile $(ARGS)
 
 bench: install ## Run every benchmark; the results go to benchmarks/README.md
 	@set -e; for file in benchmarks/bench_*.py; do \

@@ -124,7 +124,8 @@ def _model_and_prompt(
     for name in _models(asked, cameras, meaning, now):
         spec = meaning.catalogue.find(name)
         if spec is not None and not spec.knows(wanted):
-            detail = f"{_short(wanted)} is not known; known: {', '.join(spec.prompts)}"
+            known = ", ".join(spec.prompts)
+            detail = f"{_short(wanted)} is not known; known: {known} (model {name})"
             yield Fault(pointer="/prompt", detail=detail, code="unknown_prompt")
             return
 
