@@ -118,7 +118,7 @@ async def test_an_unknown_prompt_is_refused_and_the_known_ones_are_listed(api: A
 async def test_a_prompt_unknown_to_the_model_that_was_asked_for_is_refused(api: Api) -> None:
     pointer, detail = await fault(api, submission(model="picture"), "unknown_prompt")
 
-    assert (pointer, "picture; known: ALL" in detail) == ("/prompt", True)
+    assert (pointer, "COW is not known; known: ALL (model picture)" in detail) == ("/prompt", True)
 
 
 async def test_an_unknown_model_is_refused_and_the_known_ones_are_listed(api: Api) -> None:
