@@ -130,7 +130,7 @@ class DeliverySettings(_Group):
 class WorkerSettings(_Group):
     """The worker process."""
 
-    slots: int = Field(4, ge=1, le=1000, description="Tasks worked on at once")
+    slots: int = Field(8, ge=1, le=1000, description="Tasks worked on at once")
     drain_seconds: float = Field(25.0, ge=0, description="Time to finish what is running on SIGTERM")
     host: str = Field("127.0.0.1", description="Address of livez, readyz and metrics")
     port: int = Field(0, ge=0, le=65535, description="Port of livez, readyz and metrics; 0 = none")

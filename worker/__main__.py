@@ -9,6 +9,7 @@ import sys
 import uvloop
 
 from core.errors import SettingsError
+from core.garbage import forget_the_start
 from core.logs import configure_logs
 from core.settings import Settings, load_settings
 from worker.factory import open_worker
@@ -20,6 +21,7 @@ async def serve(settings: Settings) -> None:
     async with asyncio.TaskGroup() as group, open_worker(settings, group) as runner:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, runner.stop)
+        forget_the_start()
         await runner.run(group)
 
 

@@ -14,6 +14,7 @@ from core.queue.events import Events
 from core.settings import Settings
 from core.store.recorder import Recorder
 from core.store.starts import Starter
+from core.store.tries import TryRecorder
 from worker.attempt import Carriers, Holdings
 from worker.breakers import Breakers
 from worker.callback import Caller
@@ -50,6 +51,7 @@ class _Bench:
     holdings: Holdings
     carriers: Carriers
     recorder: Recorder
+    tries: TryRecorder
     group: asyncio.TaskGroup
     events: Events
     pulse: Pulse
@@ -63,6 +65,7 @@ async def open_worker(settings: Settings, group: asyncio.TaskGroup) -> AsyncIter
         compute = await stack.enter_async_context(Compute(_compute_settings(settings), base.default_models()))
         client = await stack.enter_async_context(GuardedClient(net_settings(settings)))
         recorder = await stack.enter_async_context(Recorder(base.db, base.ids, base.promises))
+        tries = await stack.enter_async_context(TryRecorder(base.db))
         bench = _Bench(
             settings=settings,
             base=base,
@@ -74,6 +77,7 @@ async def open_worker(settings: Settings, group: asyncio.TaskGroup) -> AsyncIter
             holdings=Holdings(),
             carriers=Carriers(group),
             recorder=recorder,
+            tries=tries,
             group=group,
             events=base.events,
             pulse=Pulse(),
@@ -158,6 +162,7 @@ def _deliverer(bench: _Bench, client: GuardedClient) -> Deliverer:
     return Deliverer(
         base.db,
         base.ids,
+        bench.tries,
         base.plan,
         base.systems,
         Caller(client, settings.schedule_seconds),

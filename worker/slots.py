@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 
 class Slots:
@@ -28,6 +29,13 @@ class Slots:
     def free(self) -> int:
         """How many more may be taken now."""
         return max(0, self.count - self._taken) if self._is_open and not self.is_over else 0
+
+    async def wait_for(self, free: int, limit_seconds: float) -> None:
+        """Wait until so many are free, but not for long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit_seconds):
+                while self.free < free:
+                    await self._changed.wait()
 
     async def take_free(self) -> int:
         """Wait until at least one is free, then take all that are; answers how many."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import socket
@@ -10,6 +9,7 @@ import socket
 import structlog
 import uvicorn
 
+from core.garbage import forget_the_start
 from core.logs import configure_logs
 from core.settings import Settings
 
@@ -22,7 +22,7 @@ GRACE_SECONDS = 10
 
 
 class _Server(uvicorn.Server):
-    """Says when it is ready, and leaves the objects of the start out of garbage collection."""
+    """Says when it is ready."""
 
     def __init__(self, config: uvicorn.Config, url: str, ready: int | None) -> None:
         super().__init__(config)
@@ -31,8 +31,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then tell whoever started this process."""
         await super().startup(sockets)
-        gc.collect()
-        gc.freeze()
+        forget_the_start()
         log.info("web.started", url=self._url)
         if self._ready is not None and self.started:
             os.write(self._ready, b"1")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import ColumnElement, update
+from sqlalchemy import bindparam, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.domain.delivery import EventType
 from core.domain.recognition import ErrorNote, Recognition, RecognitionStatus
 from core.domain.task import Task, TaskStatus
-from core.store.endings import Ledger, end_row, ended, fail_open_pictures
+from core.store.endings import Ledger, end_row, ended, ending, fail_open_pictures
 from core.store.rows import recognition_to_row
 from core.store.tables import recognition, task
 from core.store.tasks import load_tasks
@@ -21,6 +22,23 @@ _PICTURE_COLUMNS = (
     "status", "media_key", "started_at", "completed_at", "error_code", "error_message", "image_width",
     "image_height", "image_channels", "objects", "counts", "areas", "total", "timings_ms",
 )  # fmt: skip
+
+# Whoever is not the row's own claim may write nothing: every change of an attempt stands under this.
+_MINE = (
+    task.c.attempt == bindparam("my_attempt"),
+    task.c.claim_token == bindparam("my_token"),
+    task.c.status == TaskStatus.IN_PROGRESS,
+)
+# Built once: building a statement costs more than running it.
+_TOUCH = update(task).where(task.c.id == bindparam("my_task"), *_MINE)
+_PUT_BACK = _TOUCH.where(task.c.cancel_requested.is_(False))
+_FINISH = ending(*_MINE)
+_STOP = ending(*_MINE, task.c.cancel_requested.is_(True))
+_END_PICTURE = update(recognition).where(
+    recognition.c.id == bindparam("picture_id"),
+    recognition.c.task_id == bindparam("of_task"),
+    recognition.c.status == RecognitionStatus.PENDING,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,12 +86,11 @@ class Recorded:
 
 async def record(connection: AsyncConnection, ledger: Ledger, entry: Record) -> Recorded:
     """Write one record if the row is still this attempt's."""
-    mine = _mine(entry.task)
     if entry.end is None:
-        touched = await connection.execute(update(task).where(*mine).values(updated_at=ledger.at))
+        touched = await connection.execute(_TOUCH, _claim(entry.task) | {"updated_at": ledger.at})
         won, after, why = touched.rowcount == 1, entry.task, ""
     else:
-        won, after, why = await _end(connection, ledger, entry.task, entry.end, mine)
+        won, after, why = await _end(connection, ledger, entry.task, entry.end)
     if not won:
         before = await _recorded_before(connection, entry)
         return Recorded(won=before is not None, task=before or entry.task)
@@ -86,28 +103,27 @@ async def record(connection: AsyncConnection, ledger: Ledger, entry: Record) -> 
     return Recorded(won=True, task=after)
 
 
-def _mine(mine: Task) -> tuple[ColumnElement[bool], ...]:
-    return (
-        task.c.id == mine.id,
-        task.c.attempt == mine.attempt,
-        task.c.status == TaskStatus.IN_PROGRESS,
-        task.c.claim_token == mine.claim_token,
-    )
+def _guard(mine: Task) -> dict[str, Any]:
+    """The parameters of `_MINE`."""
+    return {"my_attempt": mine.attempt, "my_token": mine.claim_token}
 
 
-async def _end(
-    connection: AsyncConnection, ledger: Ledger, mine: Task, end: End, guard: tuple[ColumnElement[bool], ...]
-) -> tuple[bool, Task, str]:
+def _claim(mine: Task) -> dict[str, Any]:
+    return {"my_task": mine.id, **_guard(mine)}
+
+
+async def _end(connection: AsyncConnection, ledger: Ledger, mine: Task, end: End) -> tuple[bool, Task, str]:
     if isinstance(end, Finished):
         after = ended(mine, end.status, end.error, ledger.at)
-        return await end_row(connection, after, ledger.at, *guard), after, "attempt ended"
+        won = await end_row(connection, _FINISH, after, ledger.at, **_guard(mine))
+        return won, after, "attempt ended"
     if isinstance(end, PutBack):
         after = _put_back(mine, end, ledger.at)
-        if await _put_back_row(connection, after, ledger.at, guard):
+        if await _put_back_row(connection, mine, after, ledger.at):
             return True, after, end.why
     # Whoever would have put a task back ends it instead when its caller wants it stopped.
     after = ended(mine, TaskStatus.CANCELLED, _CANCELLED, ledger.at)
-    won = await end_row(connection, after, ledger.at, *guard, task.c.cancel_requested.is_(True))
+    won = await end_row(connection, _STOP, after, ledger.at, **_guard(mine))
     return won, after, "stopped on request"
 
 
@@ -121,16 +137,9 @@ def _put_back(mine: Task, end: PutBack, at: datetime) -> Task:
     )
 
 
-async def _put_back_row(
-    connection: AsyncConnection, after: Task, at: datetime, guard: tuple[ColumnElement[bool], ...]
-) -> bool:
-    changed = await connection.execute(
-        update(task)
-        .where(*guard, task.c.cancel_requested.is_(False))
-        .values(
-            status=after.status, failures=after.failures, next_attempt_at=after.next_attempt_at, updated_at=at
-        )
-    )
+async def _put_back_row(connection: AsyncConnection, mine: Task, after: Task, at: datetime) -> bool:
+    values = {name: getattr(after, name) for name in ("status", "failures", "next_attempt_at")}
+    changed = await connection.execute(_PUT_BACK, _claim(mine) | values | {"updated_at": at})
     return changed.rowcount == 1
 
 
@@ -153,9 +162,7 @@ async def _write_pictures(connection: AsyncConnection, ledger: Ledger, entry: Re
     for picture in entry.ended_pictures:
         columns = recognition_to_row(picture)
         values = {name: columns[name] for name in _PICTURE_COLUMNS} | {"attempt": entry.task.attempt}
-        is_open = (recognition.c.task_id == entry.task.id, recognition.c.status == RecognitionStatus.PENDING)
-        changed = await connection.execute(
-            update(recognition).where(recognition.c.id == picture.id, *is_open).values(values)
-        )
+        which = {"picture_id": picture.id, "of_task": entry.task.id}
+        changed = await connection.execute(_END_PICTURE, which | values)
         if changed.rowcount == 1:  # else an earlier try of this record was committed
             ledger.promise(after, EventType.IMAGE, picture)

@@ -1,144 +1,102 @@
-"""Deliveries: starting a try, recording what came of it, taking back lost ones, reading."""
+"""Deliveries: starting tries, handing them back, taking back lost ones, what is pending. See tries.py."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
+from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, insert, or_, select, tuple_, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Float,
+    and_,
+    bindparam,
+    exists,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from core.domain.delivery import Delivery, DeliveryStatus, DeliveryTry
-from core.domain.retry import TryOutcome
+from core.domain.delivery import Delivery, DeliveryStatus
 from core.domain.routing import Member
-from core.store.engine import Database, now
+from core.store.engine import Database
 from core.store.rows import row_to_delivery
-from core.store.tables import delivery, delivery_attempt, worker
+from core.store.tables import delivery, worker
 from core.store.types import server_now
 from core.store.upkeep import DEADLINE_GRACE_SECONDS
+
+_CLAIMED_IDS: BindParameter[Sequence[int]] = bindparam("claimed_ids", expanding=True)
+# Built once: building a statement costs more than running it.
+_START = (
+    update(delivery)
+    .where(
+        delivery.c.id.in_(_CLAIMED_IDS),
+        tuple_(delivery.c.id, delivery.c.attempt).in_(bindparam("claimed_attempts", expanding=True)),
+        delivery.c.status == DeliveryStatus.PENDING,
+        exists(
+            select(worker.c.id).where(worker.c.id == bindparam("my_worker"), worker.c.closed_at.is_(None))
+        ),
+    )
+    .values(
+        status=DeliveryStatus.SENDING,
+        attempt=delivery.c.attempt + 1,
+        worker_id=bindparam("my_worker"),
+        claim_token=bindparam("my_token"),
+        deadline_at=server_now(bindparam("may_take_seconds", type_=Float())),
+        next_attempt_at=None,
+        updated_at=server_now(),
+    )
+)
+_STARTED = select(delivery).where(
+    delivery.c.worker_id == bindparam("my_worker"),
+    delivery.c.claim_token == bindparam("my_token"),
+    delivery.c.status == DeliveryStatus.SENDING,
+    delivery.c.id.in_(_CLAIMED_IDS),
+)
+# Whoever is not the row's own claim may write nothing.
+MINE = update(delivery).where(
+    delivery.c.id == bindparam("my_delivery"),
+    delivery.c.attempt == bindparam("my_attempt"),
+    delivery.c.status == DeliveryStatus.SENDING,
+    delivery.c.claim_token == bindparam("my_token"),
+)
+_PUT_BACK = MINE.values(status=DeliveryStatus.PENDING, updated_at=server_now())
 
 
 async def start_deliveries(
     db: Database, *, worker_id: str, token: str, members: Sequence[Member], timeout_seconds: float
 ) -> list[Delivery]:
     """Start the tries that `members` name, those that still may; answers the ones won."""
-    wanted = [(member.id, member.attempt - 1) for member in members]
-    may_start = and_(
-        delivery.c.id.in_([delivery_id for delivery_id, _ in wanted]),
-        tuple_(delivery.c.id, delivery.c.attempt).in_(wanted),
-        delivery.c.status == DeliveryStatus.PENDING,
-        exists(select(worker.c.id).where(worker.c.id == worker_id, worker.c.closed_at.is_(None))),
-    )
-    begin = (
-        update(delivery)
-        .where(may_start)
-        .values(
-            status=DeliveryStatus.SENDING,
-            attempt=delivery.c.attempt + 1,
-            worker_id=worker_id,
-            claim_token=token,
-            deadline_at=server_now(timeout_seconds),
-            next_attempt_at=None,
-            updated_at=server_now(),
-        )
-    )
-    mine = select(delivery).where(
-        delivery.c.worker_id == worker_id,
-        delivery.c.claim_token == token,
-        delivery.c.status == DeliveryStatus.SENDING,
-        delivery.c.id.in_([delivery_id for delivery_id, _ in wanted]),
-    )
+    claim = {
+        "claimed_ids": [member.id for member in members],
+        "my_worker": worker_id,
+        "my_token": token,
+    }
+    before = [(member.id, member.attempt - 1) for member in members]
+    started = claim | {"claimed_attempts": before, "may_take_seconds": timeout_seconds}
 
     async def work(connection: AsyncConnection) -> list[Delivery]:
-        await connection.execute(begin)
-        return [row_to_delivery(row) for row in await connection.execute(mine)]
+        await connection.execute(_START, started)
+        return [row_to_delivery(row) for row in await connection.execute(_STARTED, claim)]
 
     return await db.write(work)
 
 
-async def record_try(
-    db: Database, sent: Delivery, token: str, *, made: DeliveryTry, outcome: TryOutcome, log_id: int
-) -> Delivery | None:
-    """Write what came of a try; None when the row is another's now. Safe to send again."""
-
-    async def work(connection: AsyncConnection) -> Delivery | None:
-        at = await now(connection)
-        after = _after(sent, outcome, at)
-        if not await _settle(connection, after, token, at):
-            logged = select(delivery_attempt.c.id).where(delivery_attempt.c.id == log_id)
-            was_committed = (await connection.execute(logged)).first() is not None
-            return after if was_committed else None
-        await _log(connection, after, made, at, log_id)
-        return after
-
-    return await db.write(work)
-
-
-def _after(sent: Delivery, outcome: TryOutcome, at: datetime) -> Delivery:
-    return replace(
-        sent,
-        status=outcome.status,
-        tries=sent.tries + 1,
-        error_code=outcome.error_code,
-        delivered_at=at if outcome.status is DeliveryStatus.DELIVERED else None,
-        next_attempt_at=at + timedelta(seconds=outcome.delay_seconds) if outcome.delay_seconds > 0 else None,
-    )
-
-
-def _mine(sent: Delivery, token: str) -> tuple[ColumnElement[bool], ...]:
-    return (
-        delivery.c.id == sent.id,
-        delivery.c.attempt == sent.attempt,
-        delivery.c.status == DeliveryStatus.SENDING,
-        delivery.c.claim_token == token,
-    )
-
-
-async def _settle(connection: AsyncConnection, after: Delivery, token: str, at: datetime) -> bool:
-    changed = await connection.execute(
-        update(delivery)
-        .where(*_mine(after, token))
-        .values(
-            status=after.status,
-            tries=after.tries,
-            error_code=after.error_code,
-            delivered_at=after.delivered_at,
-            next_attempt_at=after.next_attempt_at,
-            updated_at=at,
-        )
-    )
-    return changed.rowcount == 1
-
-
-async def _log(
-    connection: AsyncConnection, after: Delivery, made: DeliveryTry, at: datetime, log_id: int
-) -> None:
-    await connection.execute(
-        insert(delivery_attempt).values(
-            id=log_id,
-            delivery_id=after.id,
-            attempt=after.tries,
-            at=at,
-            duration_ms=made.duration_ms,
-            status_code=made.status_code,
-            error_code=made.error_code,
-            reply=made.reply[:1024] or None,
-        )
-    )
+def mine(sent: Delivery, token: str) -> dict[str, Any]:
+    """The parameters of `MINE`."""
+    return {"my_delivery": sent.id, "my_attempt": sent.attempt, "my_token": token}
 
 
 async def put_back_delivery(db: Database, sent: Delivery, token: str) -> bool:
     """Hand back a try that was not made (drained); it costs nothing."""
-    statement = (
-        update(delivery)
-        .where(*_mine(sent, token))
-        .values(status=DeliveryStatus.PENDING, updated_at=server_now())
-    )
 
     async def work(connection: AsyncConnection) -> int:
-        return (await connection.execute(statement)).rowcount
+        return (await connection.execute(_PUT_BACK, mine(sent, token))).rowcount
 
     return await db.write(work) == 1
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, update
+from sqlalchemy import ColumnElement, Update, bindparam, insert, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.domain.delivery import Delivery, EventType
@@ -19,6 +19,13 @@ from core.store.rows import delivery_to_row
 from core.store.tables import delivery, recognition, task, task_event
 
 NO_ERROR: dict[str, Any] = {"error_code": None, "error_message": None}
+
+# Statements that run for every task are built once: building one costs more than running it.
+_ADD_HISTORY = insert(task_event)
+_ADD_DELIVERIES = insert(delivery)
+_FAIL_OPEN_PICTURES = update(recognition).where(
+    recognition.c.task_id == bindparam("of_task"), recognition.c.status == RecognitionStatus.PENDING
+)
 
 
 @dataclass(slots=True)
@@ -55,10 +62,10 @@ class Ledger:
     async def write(self, connection: AsyncConnection) -> None:
         """Insert all that was collected."""
         if self.history:
-            await connection.execute(insert(task_event), self.history)
+            await connection.execute(_ADD_HISTORY, self.history)
         if self.deliveries:
             rows = [delivery_to_row(made) | {"updated_at": self.at} for made in self.deliveries]
-            await connection.execute(insert(delivery), rows)
+            await connection.execute(_ADD_DELIVERIES, rows)
 
 
 async def take_spare_ids(ids: Ids, changes: int) -> list[int]:
@@ -87,29 +94,35 @@ def fail_picture(open_picture: Recognition, error: ErrorNote, at: datetime) -> R
 
 async def end_task(connection: AsyncConnection, after: Task, at: datetime, *guard: Any) -> bool:
     """Compare-and-set a task's row to its end, open pictures with it; tells whether it won."""
-    if not await end_row(connection, after, at, *guard):
+    if not await end_row(connection, ending(*guard), after, at):
         return False
     await fail_open_pictures(connection, after, at)
     return True
 
 
-async def end_row(connection: AsyncConnection, after: Task, at: datetime, *guard: Any) -> bool:
-    """Compare-and-set a task's row alone to its end; tells whether it won."""
-    changed = await connection.execute(
-        update(task)
-        .where(task.c.id == after.id, *guard)
-        .values(
-            status=after.status,
-            completed_at=at,
-            updated_at=at,
-            failures=after.failures,
-            crashes=after.crashes,
-            claim_token=after.claim_token,
-            next_attempt_at=None,
-            dedup_slot=None,
-            **_note(after),
-        )
-    )
+def ending(*guard: ColumnElement[bool]) -> Update:
+    """The statement that ends a task's row under a guard, for `end_row`."""
+    of_task = task.c.id == bindparam("ended_id")
+    return update(task).where(of_task, *guard).values(next_attempt_at=None, dedup_slot=None)
+
+
+async def end_row(
+    connection: AsyncConnection, statement: Update, after: Task, at: datetime, **guarded: Any
+) -> bool:
+    """Compare-and-set a task's row alone to its end; tells whether it won.
+
+    `statement` is made by `ending`, `guarded` are the parameters of its guard.
+    """
+    values = {
+        "status": after.status,
+        "completed_at": at,
+        "updated_at": at,
+        "failures": after.failures,
+        "crashes": after.crashes,
+        "claim_token": after.claim_token,
+        **_note(after),
+    }
+    changed = await connection.execute(statement, {"ended_id": after.id, **guarded, **values})
     return changed.rowcount == 1
 
 
@@ -117,11 +130,8 @@ async def fail_open_pictures(connection: AsyncConnection, after: Task, at: datet
     """End what an end left open: those pictures fail with the task's error."""
     if after.error is None:
         return
-    await connection.execute(
-        update(recognition)
-        .where(recognition.c.task_id == after.id, recognition.c.status == RecognitionStatus.PENDING)
-        .values(status=RecognitionStatus.FAILED, completed_at=at, **_note(after))
-    )
+    values = {"status": RecognitionStatus.FAILED, "completed_at": at, **_note(after)}
+    await connection.execute(_FAIL_OPEN_PICTURES, {"of_task": after.id, **values})
 
 
 def _note(after: Task) -> dict[str, Any]:

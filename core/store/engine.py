@@ -1,37 +1,33 @@
-"""Connections and transactions: the one place that retries, and that turns driver errors into ours."""
+"""Connections and transactions: the one place that retries."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
+from time import monotonic
 from typing import Any, TypeVar
 
 from sqlalchemy import event, select
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 
 from core.errors import DatabaseUnavailable
 from core.settings import DatabaseSettings
+from core.store.failures import Transient, anew_when_lost, as_unavailable
+from core.store.sqlite import connector
 from core.store.types import server_now
 
 T = TypeVar("T")
 
 _TRIES = 5
-# MySQL: deadlock, lock wait time-out. PostgreSQL: serialization failure, deadlock.
-_TRANSIENT = frozenset({1213, 1205, "40001", "40P01"})
-# Connection lost, out of resources, stopped by an operator or shutting down.
-_ILL_CLASSES = ("08", "53", "57")
-# The fault of a value that was sent, though drivers report some as if the database were ill: wrong values
-# and checks that a row violates; MySQL has no class for a wrong string and for its checks.
-_ROW_FAULT_CLASSES = ("22", "23")
-_ROW_FAULTS = frozenset({1366, 3819})
+_PING_AFTER_SECONDS = 1.0
 
 
 class Database:
@@ -56,12 +52,12 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """Open a connection for reading; raises DatabaseUnavailable."""
-        with _as_unavailable():
+        with as_unavailable():
             async with asyncio.timeout(self._timeout_seconds), self._readers.connect() as connection:
                 yield connection
 
     async def write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """Run `work` in one transaction and commit it; `work` runs anew after a deadlock.
+        """Run `work` in one transaction and commit it; it runs anew after a deadlock or on a dead connection.
 
         Raises:
             DatabaseUnavailable: not reachable, or not in time. Whether the transaction was
@@ -69,10 +65,11 @@ class Database:
         """
         for attempt in range(1, _TRIES + 1):
             try:
-                with _as_unavailable():
+                with as_unavailable():
                     async with asyncio.timeout(self._timeout_seconds), self._writer.begin() as connection:
-                        return await work(connection)
-            except _Transient:
+                        with anew_when_lost():
+                            return await work(connection)
+            except Transient:
                 if attempt == _TRIES:
                     raise DatabaseUnavailable from None
                 await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))
@@ -95,64 +92,13 @@ class Database:
             await self._writer.dispose()
 
 
+_NOW = select(server_now())
+
+
 async def now(connection: AsyncConnection) -> datetime:
     """The database server's clock, as an aware datetime."""
-    found: datetime = (await connection.execute(select(server_now()))).scalar_one()
+    found: datetime = (await connection.execute(_NOW)).scalar_one()
     return found
-
-
-class _Transient(DatabaseUnavailable):
-    """The same transaction may succeed when it is run again."""
-
-
-@contextmanager
-def _as_unavailable() -> Iterator[None]:
-    """Turn what drivers raise into DatabaseUnavailable; `_Transient` when it should be run again.
-
-    asyncmy turns a cancellation during a connect into an error of its own: it is raised here.
-    """
-    task = asyncio.current_task()
-    cancellations = task.cancelling() if task else 0
-    try:
-        yield
-    except (DBAPIError, PoolTimeoutError, TimeoutError, OSError) as error:
-        if task is not None and task.cancelling() > cancellations:
-            raise asyncio.CancelledError from error
-        _tell_unavailable(error)
-        raise
-
-
-def _tell_unavailable(error: Exception) -> None:
-    """Raise DatabaseUnavailable when the database is at fault."""
-    if isinstance(error, DBAPIError):
-        if _is_transient(error):
-            raise _Transient from error
-        if error.connection_invalidated or _is_ill(error):
-            raise DatabaseUnavailable from error
-    elif isinstance(error, (PoolTimeoutError, TimeoutError, OSError)):
-        raise DatabaseUnavailable from error
-
-
-def _is_transient(error: DBAPIError) -> bool:
-    return not _TRANSIENT.isdisjoint(_codes(error)) or "database is locked" in str(error.orig)
-
-
-def _is_ill(error: DBAPIError) -> bool:
-    """Whether the database failed, and not what was sent to it."""
-    number, state = _codes(error)
-    if state.startswith(_ILL_CLASSES):
-        return True
-    # A value that the driver cannot encode is an InterfaceError of asyncpg, and a ValueError too.
-    is_not_encoded = isinstance(getattr(error.orig, "__cause__", None), ValueError)
-    if state.startswith(_ROW_FAULT_CLASSES) or number in _ROW_FAULTS or is_not_encoded:
-        return False
-    return isinstance(error, (OperationalError, InterfaceError))
-
-
-def _codes(error: DBAPIError) -> tuple[object, str]:
-    """MySQL's number (or another database's message) and the SQLSTATE, empty where there is none."""
-    original = error.orig
-    return next(iter(getattr(original, "args", ())), None), getattr(original, "sqlstate", None) or ""
 
 
 def _server_engine(settings: DatabaseSettings, *, is_mysql: bool) -> AsyncEngine:
@@ -164,24 +110,55 @@ def _server_engine(settings: DatabaseSettings, *, is_mysql: bool) -> AsyncEngine
             "command_timeout": settings.statement_timeout_seconds,
         }
     )
-    return create_async_engine(
+    engine = create_async_engine(
         settings.url,
         pool_size=settings.pool_size,
         max_overflow=0,
         pool_timeout=settings.pool_timeout_seconds,
-        pool_pre_ping=True,
+        # Every transaction here is ended by whoever began it; a rollback after each commit is a round trip.
+        pool_reset_on_return=None,
         pool_recycle=settings.recycle_seconds,
         isolation_level="READ COMMITTED",
         connect_args=connect,
     )
+    _ask_after_rest(engine)
+    return engine
+
+
+def _ask_after_rest(engine: AsyncEngine) -> None:
+    """Ping a connection before it is lent, unless it has just been used.
+
+    SQLAlchemy's `pool_pre_ping` pings every time, which is a round trip for every transaction. A
+    connection that broke while it was busy shows by the transaction, which runs anew.
+    """
+
+    @event.listens_for(engine.sync_engine, "checkin")
+    def note(_connection: Any, record: ConnectionPoolEntry) -> None:
+        record.info["used_at"] = monotonic()
+
+    @event.listens_for(engine.sync_engine, "checkout")
+    def ask(connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: object) -> None:
+        if monotonic() - record.info.get("used_at", monotonic()) < _PING_AFTER_SECONDS:
+            return
+        dialect = engine.dialect
+        try:
+            is_alive = dialect.do_ping(connection)
+        except dialect.loaded_dbapi.Error as error:
+            if not dialect.is_disconnect(error, connection, None):
+                raise
+            is_alive = False
+        if not is_alive:
+            raise DisconnectionError
 
 
 def _sqlite_engine(settings: DatabaseSettings, *, immediate: bool) -> AsyncEngine:
     engine = create_async_engine(
         settings.url,
+        async_creator=connector(settings.url),
         poolclass=AsyncAdaptedQueuePool,
         pool_size=1 if immediate else settings.pool_size,
         max_overflow=0,
+        pool_reset_on_return=None,
         # A writer waits for its turn as long as its transaction may take; the connection is one.
         pool_timeout=settings.statement_timeout_seconds if immediate else settings.pool_timeout_seconds,
     )

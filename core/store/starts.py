@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, exists, func, or_, select, tuple_, update
+from sqlalchemy import BindParameter, Row, bindparam, exists, func, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.domain.delivery import Delivery, EventType
@@ -17,7 +17,7 @@ from core.domain.routing import Member
 from core.domain.task import Task, TaskStatus
 from core.ids import Ids
 from core.store.endings import Ledger, by_id, take_spare_ids
-from core.store.engine import Database, now
+from core.store.engine import Database
 from core.store.tables import task, task_event, worker
 from core.store.tasks import load_tasks
 from core.store.types import server_now
@@ -51,10 +51,47 @@ class _Started:
     series: int
     started_at: datetime
     deadline_at: datetime
+    updated_at: datetime
+    """When it was started, by the server's clock."""
     is_new: bool
     """Whether this call started it, and not an earlier one under the same token."""
     is_first: bool
     """Whether it is the first start of this series."""
+
+
+_STARTED_AS_IS = ("attempt", "failures", "crashes", "series", "started_at", "deadline_at")
+_CLAIMED_IDS: BindParameter[Sequence[int]] = bindparam("claimed_ids", expanding=True)
+# Built once: building a statement costs more than running it.
+_START = (
+    update(task)
+    .where(
+        task.c.id.in_(_CLAIMED_IDS),
+        tuple_(task.c.id, task.c.attempt).in_(bindparam("claimed_attempts", expanding=True)),
+        task.c.status == TaskStatus.PENDING,
+        task.c.cancel_requested.is_(False),
+        or_(task.c.started_at.is_not(None), task.c.queue_expires_at > server_now()),
+        exists(
+            select(worker.c.id).where(worker.c.id == bindparam("my_worker"), worker.c.closed_at.is_(None))
+        ),
+    )
+    .values(
+        status=TaskStatus.IN_PROGRESS,
+        attempt=task.c.attempt + 1,
+        worker_id=bindparam("my_worker"),
+        claim_token=bindparam("my_token"),
+        deadline_at=server_now(task.c.timeout_seconds),
+        updated_at=server_now(),
+        started_at=func.coalesce(task.c.started_at, server_now()),
+        next_attempt_at=None,
+        dedup_slot=None,
+    )
+)
+_MINE = select(task.c.id, task.c.updated_at, *(task.c[name] for name in _STARTED_AS_IS)).where(
+    task.c.id.in_(_CLAIMED_IDS),
+    task.c.worker_id == bindparam("my_worker"),
+    task.c.claim_token == bindparam("my_token"),
+    task.c.status == TaskStatus.IN_PROGRESS,
+)
 
 
 class Starter:
@@ -76,7 +113,10 @@ class Starter:
 
     async def _start(self, claim: _Claimed, spare: list[int], connection: AsyncConnection) -> Starts:
         started = await _start_rows(connection, claim)
-        ledger = Ledger(promises=self._promises, at=await now(connection), spare_ids=list(spare))
+        if not started:
+            return Starts(tasks=(), deliveries=(), is_open=await _is_open(connection, claim.worker_id))
+        at = max(row.updated_at for row in started)
+        ledger = Ledger(promises=self._promises, at=at, spare_ids=list(spare))
         tasks = await _as_started(connection, started, claim)
         for begun, row in zip(tasks, started, strict=True):
             if row.is_new:
@@ -88,55 +128,27 @@ class Starter:
         return Starts(tasks=tuple(tasks), deliveries=tuple(ledger.deliveries), is_open=is_open)
 
 
-def _may_start(claim: _Claimed) -> ColumnElement[bool]:
-    wanted = [(member.id, member.attempt - 1) for member in claim.members]
-    return and_(
-        task.c.id.in_([task_id for task_id, _ in wanted]),
-        tuple_(task.c.id, task.c.attempt).in_(wanted),
-        task.c.status == TaskStatus.PENDING,
-        task.c.cancel_requested.is_(False),
-        or_(task.c.started_at.is_not(None), task.c.queue_expires_at > server_now()),
-        exists(select(worker.c.id).where(worker.c.id == claim.worker_id, worker.c.closed_at.is_(None))),
-    )
-
-
 async def _start_rows(connection: AsyncConnection, claim: _Claimed) -> list[_Started]:
     """Start the attempts that still may; one statement for all.
 
     The claim token tells which were won, also when an earlier answer was lost.
     """
-    begun = await connection.execute(
-        update(task)
-        .where(_may_start(claim))
-        .values(
-            status=TaskStatus.IN_PROGRESS,
-            attempt=task.c.attempt + 1,
-            worker_id=claim.worker_id,
-            claim_token=claim.token,
-            deadline_at=server_now(task.c.timeout_seconds),
-            updated_at=server_now(),
-            started_at=func.coalesce(task.c.started_at, server_now()),
-            next_attempt_at=None,
-            dedup_slot=None,
-        )
-    )
-    names = ("attempt", "failures", "crashes", "series", "started_at", "deadline_at")
-    mine = await connection.execute(
-        select(task.c.id, task.c.updated_at, *(task.c[name] for name in names)).where(
-            task.c.id.in_([member.id for member in claim.members]),
-            task.c.worker_id == claim.worker_id,
-            task.c.claim_token == claim.token,
-            task.c.status == TaskStatus.IN_PROGRESS,
-        )
-    )
-    rows = mine.all()
+    mine = {
+        "claimed_ids": [member.id for member in claim.members],
+        "my_worker": claim.worker_id,
+        "my_token": claim.token,
+    }
+    before = [(member.id, member.attempt - 1) for member in claim.members]
+    begun = await connection.execute(_START, mine | {"claimed_attempts": before})
+    rows = (await connection.execute(_MINE, mine)).all()
     noted = await _noted(connection, rows) if begun.rowcount < len(rows) else set()
     return [
         _Started(
             task_id=row.id,
+            updated_at=row.updated_at,
             is_new=row.id not in noted,
             is_first=row.started_at == row.updated_at,
-            **{name: getattr(row, name) for name in names},
+            **{name: getattr(row, name) for name in _STARTED_AS_IS},
         )
         for row in rows
     ]

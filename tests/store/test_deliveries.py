@@ -18,7 +18,6 @@ from core.store.changes import cancel_task
 from core.store.deliveries import (
     pending_deliveries_page,
     put_back_delivery,
-    record_try,
     start_deliveries,
     take_back_lost_deliveries,
 )
@@ -31,6 +30,7 @@ from core.store.delivery_log import (
 )
 from core.store.rows import delivery_to_row
 from core.store.tables import delivery
+from core.store.tries import TryRecord, record_tries
 from core.store.types import server_now
 from tests.support.store import CAPTURED, Store
 
@@ -61,7 +61,8 @@ async def _record(
     store: Store, sent: Delivery, outcome: TryOutcome = _RECEIVED, *, claim: str = _CLAIM, log_id: int = 0
 ) -> Delivery | None:
     log_id = log_id or (await store.ids.take())[0]
-    return await record_try(store.db, sent, claim, made=_MADE, outcome=outcome, log_id=log_id)
+    entry = TryRecord(sent=sent, token=claim, made=_MADE, outcome=outcome, log_id=log_id)
+    return (await record_tries(store.db, [entry]))[0]
 
 
 async def _set(store: Store, sent: Delivery, **columns: object) -> None:

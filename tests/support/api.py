@@ -20,9 +20,10 @@ from core.domain.retry import TryOutcome
 from core.domain.routing import member_of_delivery
 from core.domain.task import Task
 from core.settings import Settings, load_settings
-from core.store.deliveries import record_try, start_deliveries
+from core.store.deliveries import start_deliveries
 from core.store.delivery_log import get_deliveries
 from core.store.tasks import get_task
+from core.store.tries import TryRecord, record_tries
 from tests.support.contract import Contract
 from tests.support.store import Store
 
@@ -170,4 +171,5 @@ async def deliver(store: Store, delivery_id: int) -> None:
     made = DeliveryTry(status_code=200, duration_ms=12.5, reply="thank you")
     (log_id,) = await store.ids.take()
     outcome = TryOutcome(status=DeliveryStatus.DELIVERED)
-    assert await record_try(store.db, sending, token, made=made, outcome=outcome, log_id=log_id)
+    entry = TryRecord(sent=sending, token=token, made=made, outcome=outcome, log_id=log_id)
+    assert await record_tries(store.db, [entry])

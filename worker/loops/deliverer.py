@@ -17,14 +17,15 @@ from core import metrics
 from core.domain.delivery import Delivery, DeliveryStatus, DeliveryTry
 from core.domain.retry import TryOutcome
 from core.domain.routing import member_of_delivery
-from core.errors import DatabaseUnavailable, LeaseLost, QueueUnavailable
+from core.errors import DatabaseUnavailable, IntakeFull, LeaseLost, QueueUnavailable
 from core.ids import Ids
 from core.plan import Plan
 from core.queue.lease import Claim, FlowLimit, Lease, Outcome, Settlement
-from core.store.deliveries import put_back_delivery, record_try, start_deliveries
+from core.store.deliveries import put_back_delivery, start_deliveries
 from core.store.delivery_log import get_deliveries
 from core.store.engine import Database
 from core.store.systems import Systems
+from core.store.tries import TryRecord, TryRecorder
 from worker.attempt import Carriers
 from worker.breakers import Breakers
 from worker.callback import Caller
@@ -53,6 +54,7 @@ class Deliverer:
         self,
         db: Database,
         ids: Ids,
+        recorder: TryRecorder,
         plan: Plan,
         systems: Systems,
         caller: Caller,
@@ -62,7 +64,7 @@ class Deliverer:
         carriers: Carriers,
         settings: DelivererSettings,
     ) -> None:
-        self._db, self._ids, self._plan, self._systems = db, ids, plan, systems
+        self._db, self._ids, self._recorder, self._plan, self._systems = db, ids, recorder, plan, systems
         self._caller, self._breakers, self._identity = caller, breakers, identity
         self.slots, self._carriers, self._settings = slots, carriers, settings
         self._queue = plan.queues.delivery
@@ -70,9 +72,10 @@ class Deliverer:
         self._leases: dict[int, Lease] = {}
 
     async def step(self) -> None:
-        """Fill the free slots, or wait for a wake-up."""
-        claim = await self._fill(await self.slots.take_free())
-        if not claim.leases:
+        """Fill the free slots, then wait for a wake-up if nothing is left."""
+        count = await self.slots.take_free()
+        claim = await self._fill(count)
+        if len(claim.leases) < count:
             await self._wait(claim)
 
     async def fill(self) -> None:
@@ -169,8 +172,8 @@ class Deliverer:
     ) -> Delivery | None:
         """Write what came of the try; while the database is away it is held, as long as it takes."""
         log_id = (await _patiently(self._ids.take))[0]
-        write = partial(record_try, self._db, sent, lease.token, made=made, outcome=outcome, log_id=log_id)
-        return await _patiently(write)
+        entry = TryRecord(sent=sent, token=lease.token, made=made, outcome=outcome, log_id=log_id)
+        return await _patiently(partial(self._recorder.write, entry))
 
     async def _judge_host(self, sent: Delivery, outcome: TryOutcome) -> None:
         """Leave a host alone that fails again and again; a probe goes to it when the pause is over."""
@@ -212,7 +215,7 @@ async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
     while True:
         try:
             return await ask()
-        except DatabaseUnavailable:
+        except (DatabaseUnavailable, IntakeFull):
             await asyncio.sleep(random.uniform(0, delay_seconds))
             delay_seconds = min(2.0, delay_seconds * 2)
 
