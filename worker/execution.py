@@ -62,7 +62,6 @@ class Execution:
             await self._give_up(attempt, run, begun)
 
     async def _carry_out(self, attempt: Attempt, run: _Run, begun: float) -> None:
-        await self._handover.began(attempt.task)
         await self._recognise_all(attempt, run)
         await self._handover.ended(attempt, self._conclude(attempt, run), begun)
 

@@ -12,9 +12,11 @@ from core.foundation import Foundation, net_settings
 from core.net import GuardedClient
 from core.queue.events import Events
 from core.settings import Settings
+from core.store.group_commit import Company
 from core.store.recorder import Recorder
 from core.store.starts import Starter
 from core.store.tries import TryRecorder
+from worker.afterwards import Afterwards
 from worker.attempt import Carriers, Holdings
 from worker.breakers import Breakers
 from worker.callback import Caller
@@ -39,6 +41,7 @@ from worker.slots import Slots
 
 _PRUNE_SECONDS = 60.0
 _LIMITS_SECONDS = 5.0
+_COMPANY_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +55,9 @@ class _Bench:
     carriers: Carriers
     recorder: Recorder
     tries: TryRecorder
+    afterwards: Afterwards
+    slots: Slots
+    """For attempts; callbacks have their own."""
     group: asyncio.TaskGroup
     events: Events
     pulse: Pulse
@@ -64,7 +70,11 @@ async def open_worker(settings: Settings, group: asyncio.TaskGroup) -> AsyncIter
         base = await stack.enter_async_context(Foundation.open(settings))
         compute = await stack.enter_async_context(Compute(_compute_settings(settings), base.default_models()))
         client = await stack.enter_async_context(GuardedClient(net_settings(settings)))
-        recorder = await stack.enter_async_context(Recorder(base.db, base.ids, base.promises))
+        slots = Slots(settings.worker.slots)
+        recorder = await stack.enter_async_context(
+            Recorder(base.db, base.ids, base.promises, company=_company(slots))
+        )
+        afterwards = await stack.enter_async_context(Afterwards(base.plan, base.events))
         tries = await stack.enter_async_context(TryRecorder(base.db))
         bench = _Bench(
             settings=settings,
@@ -78,6 +88,8 @@ async def open_worker(settings: Settings, group: asyncio.TaskGroup) -> AsyncIter
             carriers=Carriers(group),
             recorder=recorder,
             tries=tries,
+            afterwards=afterwards,
+            slots=slots,
             group=group,
             events=base.events,
             pulse=Pulse(),
@@ -89,6 +101,16 @@ async def open_worker(settings: Settings, group: asyncio.TaskGroup) -> AsyncIter
             serve_health(health, host=settings.worker.host, port=settings.worker.port)
         )
         yield Runner(parts, drain_seconds=settings.worker.drain_seconds)
+
+
+def _company(slots: Slots) -> Company:
+    """Ends wait a moment for each other while the worker has enough to do beside them."""
+    half = slots.count // 2
+
+    def wanted() -> int:
+        return half if slots.taken > half and not slots.is_over else 1
+
+    return Company(wanted=wanted, limit_seconds=_COMPANY_SECONDS)
 
 
 def _parts(bench: _Bench, compute: Compute, client: GuardedClient) -> Parts:
@@ -144,7 +166,7 @@ def _leaser(bench: _Bench, compute: Compute, client: GuardedClient) -> Leaser:
             fetches_at_once=settings.fetch.in_flight,
         ),
     )
-    handover = Handover(bench.recorder, base.plan, bench.events)
+    handover = Handover(bench.recorder, bench.afterwards)
     execution = Execution(work, handover, max_failures=settings.queue.max_failures)
     return Leaser(
         base.plan,
@@ -152,8 +174,9 @@ def _leaser(bench: _Bench, compute: Compute, client: GuardedClient) -> Leaser:
         execution,
         bench.holdings,
         bench.identity,
-        Slots(settings.worker.slots),
+        bench.slots,
         bench.carriers,
+        bench.events,
     )
 
 
@@ -163,6 +186,7 @@ def _deliverer(bench: _Bench, client: GuardedClient) -> Deliverer:
         base.db,
         base.ids,
         bench.tries,
+        bench.afterwards,
         base.plan,
         base.systems,
         Caller(client, settings.schedule_seconds),

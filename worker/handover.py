@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import suppress
+from dataclasses import replace
 from time import perf_counter
 
 import structlog
@@ -17,12 +17,12 @@ from core import metrics
 from core.domain.recognition import Recognition
 from core.domain.routing import member_of_task, queue_of
 from core.domain.task import Task, TaskStatus
-from core.errors import DatabaseUnavailable, IntakeFull, QueueUnavailable
-from core.plan import Plan
-from core.queue.events import Event, EventKind, Events
+from core.errors import DatabaseUnavailable, IntakeFull
+from core.queue.events import Event, EventKind
 from core.queue.lease import Outcome, Settlement
 from core.store.attempts import Record
 from core.store.recorder import Recorder, Written
+from worker.afterwards import Aftermath, Afterwards
 from worker.attempt import Attempt, StopReason
 
 log = structlog.get_logger()
@@ -33,12 +33,8 @@ _HOLD_CAP_SECONDS = 2.0
 class Handover:
     """Writes, settles and tells for all attempts of a worker."""
 
-    def __init__(self, recorder: Recorder, plan: Plan, events: Events) -> None:
-        self._recorder, self._plan, self._events = recorder, plan, events
-
-    async def began(self, task: Task) -> None:
-        """Tell that an attempt has started."""
-        await self._tell(EventKind.STARTED, task)
+    def __init__(self, recorder: Recorder, afterwards: Afterwards) -> None:
+        self._recorder, self._afterwards = recorder, afterwards
 
     async def picture_ended(self, attempt: Attempt, so_far: Task, ended: Recognition) -> bool:
         """Keep a picture at once, so that a later attempt need not do it again; False = not yet kept."""
@@ -49,8 +45,8 @@ class Handover:
         if not written.recorded.won:
             attempt.stop(StopReason.LOST)
             return False
-        await self._plan.enqueue_deliveries(written.deliveries)
-        await self._tell(EventKind.IMAGE, attempt.task, ended.id)
+        told = event_of(EventKind.IMAGE, attempt.task, ended.id)
+        await self._afterwards.do(Aftermath(deliveries=written.deliveries, event=told))
         return True
 
     async def ended(self, attempt: Attempt, record: Record, begun: float) -> None:
@@ -58,13 +54,13 @@ class Handover:
         written = await self._record(attempt, record)
         if written is None or not written.recorded.won:
             _log_end(attempt.task, "lost", begun)
-            await self._settle(attempt, Outcome.ACK, None)
+            await self._afterwards.do(Aftermath(queue=attempt.queue, settlement=_ack(attempt)))
             return
         after = written.recorded.task
         _log_end(after, after.status, begun)
         if after.is_final:
             _count_end(attempt.task, after)
-        await self._hand_on(attempt, after, written)
+        await self._afterwards.do(_aftermath(attempt, after, written))
 
     async def _record(self, attempt: Attempt, record: Record) -> Written | None:
         """Write the end; while the database is away the result is held, and only the row can refuse it."""
@@ -78,45 +74,41 @@ class Handover:
                 delay_seconds = min(_HOLD_CAP_SECONDS, delay_seconds * 2)
         return None
 
-    async def _hand_on(self, attempt: Attempt, after: Task, written: Written) -> None:
-        """Bring the plan up to what the row says now; what is lost here the reconciler does."""
-        waits = after.status is TaskStatus.PENDING
-        if waits and queue_of(crashes=after.crashes) is attempt.queue:
-            outcome = Outcome.RETRY if after.failures > attempt.task.failures else Outcome.RELEASE
-            is_queued = await self._settle(attempt, outcome, after)
-        else:
-            await self._settle(attempt, Outcome.ACK, None)
-            is_queued = False
-        if waits and not is_queued:
-            await self._plan.enqueue_tasks([after])
-        await self._plan.enqueue_deliveries(written.deliveries)
-        await self._tell(EventKind.ENDED, after)
 
-    async def _settle(self, attempt: Attempt, outcome: Outcome, after: Task | None) -> bool:
-        """End the lease; False when it was not ours any more, or Redis is away."""
-        settlement = Settlement(
-            member=attempt.lease.member,
-            token=attempt.token,
-            outcome=outcome,
-            next_member=None if after is None else member_of_task(after),
-            delay_ms=0 if after is None else _milliseconds_until(after),
+def _aftermath(attempt: Attempt, after: Task, written: Written) -> Aftermath:
+    """What brings the plan up to what the row says now."""
+    waits = after.status is TaskStatus.PENDING
+    settlement = _ack(attempt)
+    if waits and queue_of(crashes=after.crashes) is attempt.queue:
+        settlement = replace(
+            settlement,
+            outcome=Outcome.RETRY if after.failures > attempt.task.failures else Outcome.RELEASE,
+            next_member=member_of_task(after),
+            delay_ms=_milliseconds_until(after),
         )
-        try:
-            return all(await self._plan.queues.of(attempt.queue).settle([settlement]))
-        except QueueUnavailable:
-            return False
+    return Aftermath(
+        queue=attempt.queue,
+        settlement=settlement,
+        waiting=after if waits else None,
+        deliveries=written.deliveries,
+        event=event_of(EventKind.ENDED, after),
+    )
 
-    async def _tell(self, kind: EventKind, task: Task, recognition_id: int = 0) -> None:
-        event = Event(
-            kind=kind,
-            id=task.id,
-            system_code=task.system_code,
-            attempt=task.attempt,
-            status=task.status,
-            recognition_id=recognition_id,
-        )
-        with suppress(QueueUnavailable):
-            await self._events.publish(event)
+
+def _ack(attempt: Attempt) -> Settlement:
+    return Settlement(member=attempt.lease.member, token=attempt.token, outcome=Outcome.ACK)
+
+
+def event_of(kind: EventKind, task: Task, recognition_id: int = 0) -> Event:
+    """What is told of a task."""
+    return Event(
+        kind=kind,
+        id=task.id,
+        system_code=task.system_code,
+        attempt=task.attempt,
+        status=task.status,
+        recognition_id=recognition_id,
+    )
 
 
 def _milliseconds_until(after: Task) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Generic, Self, TypeVar
 
 from core.errors import IntakeFull, Unavailable
@@ -12,12 +14,21 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Company:
+    """For how many a group waits, and how long at most."""
+
+    wanted: Callable[[], int]
+    """Asked anew whenever one arrives; 1 = do not wait now."""
+    limit_seconds: float
+
+
 class GroupCommit(Generic[Item, Result]):
     """Hands what callers submit to `flush` in groups and gives each its own result back.
 
     `flush` gets the items of a group in the order of arrival and answers one result or exception
     for each; see `flush_by_halves` for what happens when it raises. An idle group flushes at once:
-    nothing waits for company.
+    nothing waits for company, unless `company` says so.
     """
 
     def __init__(
@@ -26,8 +37,9 @@ class GroupCommit(Generic[Item, Result]):
         *,
         max_group: int,
         max_pending: int,
+        company: Company | None = None,
     ) -> None:
-        self._flush = flush
+        self._flush, self._company = flush, company
         self._max_group, self._max_pending = max_group, max_pending
         self._pending: list[tuple[Item, asyncio.Future[Result]]] = []
         self._arrived = asyncio.Event()
@@ -66,10 +78,21 @@ class GroupCommit(Generic[Item, Result]):
             await self._arrived.wait()
             self._arrived.clear()
             while self._pending:
+                await self._wait_for_company()
                 group, self._pending = self._pending[: self._max_group], self._pending[self._max_group :]
                 await self._settle(group)
             if self._closing:
                 return
+
+    async def _wait_for_company(self) -> None:
+        company = self._company
+        if company is None:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(company.limit_seconds):
+                while not self._closing and len(self._pending) < min(company.wanted(), self._max_group):
+                    self._arrived.clear()
+                    await self._arrived.wait()
 
     async def _settle(self, group: list[tuple[Item, asyncio.Future[Result]]]) -> None:
         group = [(item, future) for item, future in group if not future.cancelled()]

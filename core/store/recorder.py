@@ -16,7 +16,7 @@ from core.ids import Ids
 from core.store.attempts import Record, Recorded, record
 from core.store.endings import Ledger, take_spare_ids
 from core.store.engine import Database, now
-from core.store.group_commit import GroupCommit
+from core.store.group_commit import Company, GroupCommit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,11 +31,18 @@ class Recorder:
     """Writes records; an async context manager that runs the group commit."""
 
     def __init__(
-        self, db: Database, ids: Ids, promises: Promises, *, max_group: int = 100, max_pending: int = 10_000
+        self,
+        db: Database,
+        ids: Ids,
+        promises: Promises,
+        *,
+        max_group: int = 100,
+        max_pending: int = 10_000,
+        company: Company | None = None,
     ) -> None:
         self._db, self._ids, self._promises = db, ids, promises
         self._group: GroupCommit[Record, Written] = GroupCommit(
-            self._flush, max_group=max_group, max_pending=max_pending
+            self._flush, max_group=max_group, max_pending=max_pending, company=company
         )
         self._stack = AsyncExitStack()
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic
-from typing import TypeVar
 
 import structlog
 
 from core import metrics
 from core.domain.delivery import Delivery, DeliveryStatus, DeliveryTry
 from core.domain.retry import TryOutcome
-from core.domain.routing import member_of_delivery
-from core.errors import DatabaseUnavailable, IntakeFull, LeaseLost, QueueUnavailable
+from core.domain.routing import QueueName, member_of_delivery
+from core.errors import DatabaseUnavailable, LeaseLost, QueueUnavailable
 from core.ids import Ids
 from core.plan import Plan
 from core.queue.lease import Claim, FlowLimit, Lease, Outcome, Settlement
@@ -26,18 +24,20 @@ from core.store.delivery_log import get_deliveries
 from core.store.engine import Database
 from core.store.systems import Systems
 from core.store.tries import TryRecord, TryRecorder
+from worker.afterwards import Aftermath, Afterwards
 from worker.attempt import Carriers
 from worker.breakers import Breakers
 from worker.callback import Caller
 from worker.identity import Identity
+from worker.patience import patiently
 from worker.slots import Slots
 
 log = structlog.get_logger()
 
-T = TypeVar("T")
-
 _IDLE_SECONDS = 5.0
 _SECRETS_KEPT_SECONDS = 5.0
+_PACE_SECONDS = 0.1
+"""Callbacks that come due one by one within this time share a claim and a transaction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +55,7 @@ class Deliverer:
         db: Database,
         ids: Ids,
         recorder: TryRecorder,
+        afterwards: Afterwards,
         plan: Plan,
         systems: Systems,
         caller: Caller,
@@ -67,16 +68,25 @@ class Deliverer:
         self._db, self._ids, self._recorder, self._plan, self._systems = db, ids, recorder, plan, systems
         self._caller, self._breakers, self._identity = caller, breakers, identity
         self.slots, self._carriers, self._settings = slots, carriers, settings
+        self._afterwards = afterwards
         self._queue = plan.queues.delivery
         self._secrets: dict[str, tuple[float, list[bytes]]] = {}
         self._leases: dict[int, Lease] = {}
 
     async def step(self) -> None:
-        """Fill the free slots, then wait for a wake-up if nothing is left."""
+        """Fill the free slots, then wait for a wake-up if nothing is left.
+
+        The first callback after a pause is sent at once, and a claim that was filled is followed by
+        the next at once; those that trickle in are taken together.
+        """
         count = await self.slots.take_free()
+        claimed_at = monotonic()
         claim = await self._fill(count)
-        if len(claim.leases) < count:
-            await self._wait(claim)
+        if len(claim.leases) == count:
+            return
+        await self._wait(claim)
+        if claim.leases:
+            await asyncio.sleep(max(0.0, claimed_at + _PACE_SECONDS - monotonic()))
 
     async def fill(self) -> None:
         """Offer the slots that are free now to the queue, once."""
@@ -144,7 +154,7 @@ class Deliverer:
 
     async def _send(self, lease: Lease, sent: Delivery) -> None:
         try:
-            secrets = await _patiently(partial(self._secrets_of, sent.system_code))
+            secrets = await patiently(partial(self._secrets_of, sent.system_code))
             made, outcome = await self._caller.call(sent, secrets)
         except Exception:
             # No secret that opens, for one: a failed try like any other, so that it is not for ever.
@@ -164,16 +174,17 @@ class Deliverer:
             duration_ms=round(made.duration_ms),
             retry_in_seconds=round(outcome.delay_seconds, 1) or None,
         )
-        await self._settle([_settlement(lease, after, outcome)])
+        ending = _settlement(lease, after, outcome)
+        await self._afterwards.do(Aftermath(queue=QueueName.DELIVERY, settlement=ending))
         await self._judge_host(sent, outcome)
 
     async def _record(
         self, lease: Lease, sent: Delivery, made: DeliveryTry, outcome: TryOutcome
     ) -> Delivery | None:
         """Write what came of the try; while the database is away it is held, as long as it takes."""
-        log_id = (await _patiently(self._ids.take))[0]
+        log_id = (await patiently(self._ids.take))[0]
         entry = TryRecord(sent=sent, token=lease.token, made=made, outcome=outcome, log_id=log_id)
-        return await _patiently(partial(self._recorder.write, entry))
+        return await patiently(partial(self._recorder.write, entry))
 
     async def _judge_host(self, sent: Delivery, outcome: TryOutcome) -> None:
         """Leave a host alone that fails again and again; a probe goes to it when the pause is over."""
@@ -207,17 +218,6 @@ class Deliverer:
         seconds = _IDLE_SECONDS if due is None or claim.paused else min(_IDLE_SECONDS, due)
         if await self._queue.wait(max(0.01, seconds)) and self.slots.free == 0:
             await self._queue.wake()  # the token was for somebody who may claim
-
-
-async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
-    """Ask the database until it answers; what was sent or is about to be is held meanwhile."""
-    delay_seconds = 0.05
-    while True:
-        try:
-            return await ask()
-        except (DatabaseUnavailable, IntakeFull):
-            await asyncio.sleep(random.uniform(0, delay_seconds))
-            delay_seconds = min(2.0, delay_seconds * 2)
 
 
 def _may_start(lease: Lease, row: Delivery | None) -> bool:

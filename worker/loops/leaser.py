@@ -12,10 +12,12 @@ from core.domain.routing import QueueName
 from core.domain.task import Task
 from core.errors import DatabaseUnavailable, LeaseLost, QueueUnavailable
 from core.plan import Plan
+from core.queue.events import EventKind, Events
 from core.queue.lease import Claim, Lease, Outcome, Settlement
 from core.store.starts import Starter
 from worker.attempt import Attempt, Carriers, Holdings
 from worker.execution import Execution
+from worker.handover import event_of
 from worker.identity import Identity
 from worker.slots import Slots
 
@@ -37,9 +39,11 @@ class Leaser:
         identity: Identity,
         slots: Slots,
         carriers: Carriers,
+        events: Events,
     ) -> None:
         self._plan, self._starter, self._execution = plan, starter, execution
         self._holdings, self._identity, self.slots, self._carriers = holdings, identity, slots, carriers
+        self._events = events
         self.claimed: Callable[[QueueName, Claim], None] = lambda _queue, _claim: None
         """Called after every claim that was answered."""
 
@@ -65,6 +69,7 @@ class Leaser:
         claim, attempts = await self.claim(QueueName.RECOGNITION, count)
         for attempt in attempts:
             self._carriers.start(self.carry(attempt))
+        await self.announce(attempts)
         return claim
 
     async def claim(self, name: QueueName, count: int) -> tuple[Claim, list[Attempt]]:
@@ -82,6 +87,11 @@ class Leaser:
         finally:
             self.slots.give_back(count - len(attempts))
         return claim, attempts
+
+    async def announce(self, attempts: Sequence[Attempt]) -> None:
+        """Tell whoever listens that attempts have begun, all in one call."""
+        with suppress(QueueUnavailable):
+            await self._events.publish(*(event_of(EventKind.STARTED, attempt.task) for attempt in attempts))
 
     async def carry(self, attempt: Attempt) -> None:
         """Run an attempt to its end and free its slot."""

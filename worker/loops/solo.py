@@ -88,6 +88,7 @@ class Solo:
                 return
             self._leaser.slots.take_one()
             _, attempts = await self._leaser.claim(QueueName.SOLO, 1)
+            await self._leaser.announce(attempts)
             for attempt in attempts:
                 await self._leaser.carry(attempt)
         finally:
