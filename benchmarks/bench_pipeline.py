@@ -131,7 +131,7 @@ def main() -> None:
     """Measure and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--pictures", type=int, default=80)
+    parser.add_argument("--pictures", type=int, default=200)
     parser.add_argument("--database", action="append", choices=["sqlite", "mariadb"])
     chosen = parser.parse_args()
     rows = []
