@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from core.domain.routing import QueueName
 from core.foundation import Foundation, net_settings
 from core.net import GuardedClient
+from core.queue.breaker import Breaker
 from core.queue.events import Events
 from core.settings import Settings
 from core.store.group_commit import Company
@@ -18,7 +19,6 @@ from core.store.starts import Starter
 from core.store.tries import TryRecorder
 from worker.afterwards import Afterwards
 from worker.attempt import Carriers, Holdings
-from worker.breakers import Breakers
 from worker.callback import Caller
 from worker.compute import Compute, ComputeSettings
 from worker.execution import Execution
@@ -190,7 +190,11 @@ def _deliverer(bench: _Bench, client: GuardedClient) -> Deliverer:
         base.plan,
         base.systems,
         Caller(client, settings.schedule_seconds),
-        Breakers(failures=settings.breaker_failures, first_pause_seconds=settings.breaker_seconds),
+        Breaker(
+            base.plan.queues.delivery,
+            failures=settings.breaker_failures,
+            first_hold_seconds=settings.breaker_seconds,
+        ),
         bench.identity,
         Slots(settings.slots),
         bench.carriers,

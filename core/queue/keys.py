@@ -19,10 +19,11 @@ SCRIPT_KEYS = (
     "wake",
     "flow",
     "parked",
+    "breaker",
 )
-"""The order of KEYS for every script; `flow` and `parked` are passed as prefixes of key names."""
+"""The order of KEYS for every script; the last three are passed as prefixes of key names."""
 
-_PREFIXES = frozenset({"flow", "parked"})
+_PREFIXES = frozenset({"flow", "parked", "breaker"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +102,10 @@ class QueueKeys:
     def parked(self, flow: str) -> str:
         """Sorted set: member -> the score it had in ready."""
         return self._key(f"parked:{flow}")
+
+    def breaker(self, flow: str) -> str:
+        """Hash: failures in_a_row, holds so far, until_ms of the last one; absent = nothing against the flow."""
+        return self._key(f"breaker:{flow}")
 
 
 def cache_key(namespace: str, area: str, name: str) -> str:

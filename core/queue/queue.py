@@ -135,6 +135,23 @@ class TaskQueue(Upkeep):
             arguments += (limit.flow, limit.weight, max_running, hold_ms)
         await self._run("limit", arguments)
 
+    async def judge(
+        self,
+        flow: str,
+        *,
+        succeeded: bool,
+        failures: int,
+        first_hold_ms: int,
+        longest_hold_ms: int,
+        forget_ms: int,
+    ) -> tuple[int, bool]:
+        """Count one outcome of a flow; answers the hold that begins now (0 = none), and whether one ended."""
+        bounds = (failures, first_hold_ms, longest_hold_ms, forget_ms)
+        hold_ms, freed = await self._run(
+            "judge", [self._default_max_running, flow, int(succeeded), *bounds]
+        )
+        return int(hold_ms), bool(freed)
+
     async def rebuild_begin(self, rebuild_id: str) -> None:
         """Begin a rebuild: from now on only entries under this id are part of it."""
         await self._run("rebuild", ["begin", rebuild_id])

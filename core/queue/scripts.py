@@ -17,6 +17,7 @@ NAMES = (
     "reap",
     "cancel",
     "limit",
+    "judge",
     "rebuild",
     "position",
     "stats",

@@ -18,7 +18,8 @@ from core.domain.routing import QueueName, member_of_delivery
 from core.errors import DatabaseUnavailable, LeaseLost, QueueUnavailable
 from core.ids import Ids
 from core.plan import Plan
-from core.queue.lease import Claim, FlowLimit, Lease, Outcome, Settlement
+from core.queue.breaker import Breaker
+from core.queue.lease import Claim, Lease, Outcome, Settlement
 from core.store.deliveries import put_back_delivery, start_deliveries
 from core.store.delivery_log import get_deliveries
 from core.store.engine import Database
@@ -26,7 +27,6 @@ from core.store.systems import Systems
 from core.store.tries import TryRecord, TryRecorder
 from worker.afterwards import Aftermath, Afterwards
 from worker.attempt import Carriers
-from worker.breakers import Breakers
 from worker.callback import Caller
 from worker.identity import Identity
 from worker.patience import patiently
@@ -59,14 +59,14 @@ class Deliverer:
         plan: Plan,
         systems: Systems,
         caller: Caller,
-        breakers: Breakers,
+        breaker: Breaker,
         identity: Identity,
         slots: Slots,
         carriers: Carriers,
         settings: DelivererSettings,
     ) -> None:
         self._db, self._ids, self._recorder, self._plan, self._systems = db, ids, recorder, plan, systems
-        self._caller, self._breakers, self._identity = caller, breakers, identity
+        self._caller, self._breaker, self._identity = caller, breaker, identity
         self.slots, self._carriers, self._settings = slots, carriers, settings
         self._afterwards = afterwards
         self._queue = plan.queues.delivery
@@ -174,9 +174,10 @@ class Deliverer:
             duration_ms=round(made.duration_ms),
             retry_in_seconds=round(outcome.delay_seconds, 1) or None,
         )
+        # Before the lease ends, or the next one would be claimed for a host that is to be left alone.
+        await self._judge_host(sent, outcome)
         ending = _settlement(lease, after, outcome)
         await self._afterwards.do(Aftermath(queue=QueueName.DELIVERY, settlement=ending))
-        await self._judge_host(sent, outcome)
 
     async def _record(
         self, lease: Lease, sent: Delivery, made: DeliveryTry, outcome: TryOutcome
@@ -187,19 +188,15 @@ class Deliverer:
         return await patiently(partial(self._recorder.write, entry))
 
     async def _judge_host(self, sent: Delivery, outcome: TryOutcome) -> None:
-        """Leave a host alone that fails again and again; a probe goes to it when the pause is over."""
-        if outcome.status in (DeliveryStatus.DELIVERED, DeliveryStatus.REFUSED):
-            if self._breakers.is_paused(sent.flow):
-                log.warning("host.resumed", host=sent.host)
-            if self._breakers.succeeded(sent.flow):
-                await self._hold(sent.flow, 0)
-        elif (pause := self._breakers.failed(sent.flow)) is not None:
-            log.warning("host.paused", host=sent.host, seconds=pause)
-            await self._hold(sent.flow, pause)
-
-    async def _hold(self, flow: str, seconds: float) -> None:
+        """Leave a host alone that fails again and again; a probe goes to it when the hold is over."""
+        is_received = outcome.status in (DeliveryStatus.DELIVERED, DeliveryStatus.REFUSED)
+        judge = self._breaker.succeeded if is_received else self._breaker.failed
         with suppress(QueueUnavailable):
-            await self._queue.set_limits([FlowLimit(flow=flow, hold_ms=int(seconds * 1000))])
+            verdict = await judge(sent.flow)
+            if verdict.hold_seconds is not None:
+                log.warning("host.paused", host=sent.host, seconds=verdict.hold_seconds)
+            elif verdict.freed:
+                log.info("host.resumed", host=sent.host)
 
     async def _secrets_of(self, system_code: str) -> list[bytes]:
         known = self._secrets.get(system_code)

@@ -1,12 +1,12 @@
 -- Stands before every script: names for the keys, the one clock, and how an entry moves.
--- KEYS     ready delayed leased owner message limits count held meta wake flow parked
---          flow and parked are prefixes: flow:<band> and parked:<flow> are made from them here and
---          share their hash tag, so they lie in the same Cluster slot.
+-- KEYS     ready delayed leased owner message limits count held meta wake flow parked breaker
+--          The last three are prefixes: flow:<band>, parked:<flow> and breaker:<flow> are made from them
+--          here and share their hash tag, so they lie in the same Cluster slot.
 -- ARGV     as the script that follows says
 -- Returns  nothing
 local READY, DELAYED, LEASED, OWNER, MESSAGE = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local LIMITS, COUNT, HELD, META, WAKE = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
-local FLOW, PARKED = KEYS[11], KEYS[12]
+local FLOW, PARKED, BREAKER = KEYS[11], KEYS[12], KEYS[13]
 
 local BAND = 2 ^ 40
 local LAST_BAND = 9
