@@ -11,13 +11,16 @@ from quart import current_app
 
 from app.auth import Doorkeeper
 from app.schemas.faults import Meaning
+from app.services.administration import AdministrationService
+from app.services.bulk import BulkService
+from app.services.deliveries import DeliveryService
 from app.services.envelopes import EnvelopeService
 from app.services.overview import OverviewService
 from app.services.pictures import PictureService
 from app.services.tasks import TaskService
 from app.services.waiting import Waiting
 from core.foundation import Foundation, net_settings
-from core.net import UrlRules
+from core.net import GuardedClient
 from core.settings import Settings
 from core.store.submissions import Submissions
 
@@ -34,6 +37,9 @@ class AppContext:
     envelopes: EnvelopeService
     pictures: PictureService
     overview: OverviewService
+    deliveries: DeliveryService
+    bulk: BulkService
+    administration: AdministrationService
 
 
 @asynccontextmanager
@@ -46,11 +52,12 @@ async def open_context(settings: Settings) -> AsyncIterator[AppContext]:
             Submissions(base.db, base.ids, base.promises, settings.intake)
         )
         waiting = await stack.enter_async_context(Waiting(base.events))
+        client = await stack.enter_async_context(GuardedClient(net_settings(settings)))
         meaning = Meaning(
             catalogue=base.catalogue,
             shifts=settings.routing,
             zone=settings.zone,
-            urls=UrlRules(net_settings(settings)),
+            urls=client.rules,
         )
         tasks = TaskService(base, submissions, waiting)
         yield AppContext(
@@ -62,6 +69,9 @@ async def open_context(settings: Settings) -> AsyncIterator[AppContext]:
             envelopes=EnvelopeService(base, tasks),
             pictures=PictureService(base),
             overview=OverviewService(base, submissions),
+            deliveries=DeliveryService(base),
+            bulk=BulkService(base, tasks),
+            administration=AdministrationService(base, client),
         )
 
 

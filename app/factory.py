@@ -16,6 +16,8 @@ from app.context import open_context
 from app.openapi.document import encode_document
 from app.problems import MEDIA_TYPE, envelope_of, headers_of, problem_of
 from app.responses import JSON
+from app.routes.administration import administration
+from app.routes.deliveries import deliveries
 from app.routes.docs import docs
 from app.routes.envelope import envelope
 from app.routes.operating import operating
@@ -42,7 +44,7 @@ def create_app(settings: Settings) -> Quart:
     app.config["BODY_TIMEOUT"] = 30
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
-    for blueprint in (tasks, pictures, envelope, operating, docs):
+    for blueprint in (tasks, pictures, envelope, deliveries, operating, administration, docs):
         app.register_blueprint(blueprint)
     app.extensions["openapi"] = encode_document(needs_key=settings.auth == "on")
     _open_and_close(app, settings)

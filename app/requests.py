@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from datetime import UTC
-from typing import Any
+from typing import Any, TypeVar
 
 from quart import request
 
@@ -21,10 +21,12 @@ from core.errors import Fault, NotFound, NotJson, ValidationFailed
 from core.store.delivery_log import DeliveryFilter
 from core.store.tasks import TaskFilter
 
+Status = TypeVar("Status", TaskStatus, DeliveryStatus)
+
 TASK_FILTERS = frozenset(
     {"status", "business_id", "camera_id", "prompt", "client_id", "created_after", "created_before"}
 )
-DELIVERY_FILTERS = frozenset({"status", "task_id", "host"})
+DELIVERY_FILTERS = frozenset({"status", "task_id", "host", "created_after", "created_before"})
 PAGING = frozenset({"page_size", "page_token"})
 MAX_PAGE_SIZE, PAGE_SIZE = 500, 50
 _KEY = re.compile(r"[\x21-\x7e]{1,128}")
@@ -132,7 +134,7 @@ def task_filter() -> TaskFilter:
     refuse_unknown(TASK_FILTERS | PAGING)
     prompt = text_filter("prompt")
     return TaskFilter(
-        statuses=_statuses(),
+        statuses=_statuses(TaskStatus),
         business_id=text_filter("business_id"),
         camera_id=text_filter("camera_id"),
         client_id=text_filter("client_id"),
@@ -145,24 +147,27 @@ def task_filter() -> TaskFilter:
 def delivery_filter() -> DeliveryFilter:
     """The filters of a list of deliveries; raises ValidationFailed."""
     refuse_unknown(DELIVERY_FILTERS | PAGING)
-    status, task_id = request.args.get("status"), request.args.get("task_id")
-    if status is not None and status not in set(DeliveryStatus):
-        raise _wrong("status", f"must be one of {', '.join(DeliveryStatus)}")
+    task_id = request.args.get("task_id")
     try:
         wanted_id = None if task_id is None else identifier(task_id)
     except NotFound:
         raise _wrong("task_id", "must be a task's id") from None
+    host = text_filter("host")
     return DeliveryFilter(
-        status=None if status is None else DeliveryStatus(status), task_id=wanted_id, host=text_filter("host")
+        statuses=_statuses(DeliveryStatus),
+        task_id=wanted_id,
+        host=host.lower() if host else None,
+        created_after=_moment("created_after"),
+        created_before=_moment("created_before"),
     )
 
 
-def _statuses() -> tuple[TaskStatus, ...]:
+def _statuses(kind: type[Status]) -> tuple[Status, ...]:
     statuses = [part for text in request.args.getlist("status") for part in text.split(",")]
     try:
-        return tuple(TaskStatus(status) for status in statuses)
+        return tuple(kind(status) for status in statuses)
     except ValueError:
-        raise _wrong("status", f"must be of {', '.join(TaskStatus)}") from None
+        raise _wrong("status", f"must be of {', '.join(kind)}") from None
 
 
 def _moment(name: str) -> Any:

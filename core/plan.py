@@ -20,6 +20,7 @@ from core.queue.locks import NamedLock
 from core.queue.queue import TaskQueue
 from core.store.deliveries import pending_deliveries_page
 from core.store.engine import Database
+from core.store.queue_states import paused_queues, write_paused
 from core.store.systems import Systems
 from core.store.upkeep import pending_page, read_scan_mark, write_scan_mark
 
@@ -151,13 +152,22 @@ class Plan:
         )
 
     async def restore_limits(self) -> None:
-        """Copy weights and bounds of the systems into the task queues."""
+        """Copy weights and bounds of the systems, and which queues are paused, into Redis."""
         limits = [
             FlowLimit(flow=system.code, weight=system.weight, max_running=system.max_running)
             for system in await self._systems.all()
         ]
         for queue in (self.queues.recognition, self.queues.solo):
             await queue.set_limits(limits)
+        paused = await paused_queues(self._db)
+        for queue in self.queues.all():
+            await queue.set_paused(queue.name in paused)
+
+    async def set_paused(self, name: QueueName, *, paused: bool) -> None:
+        """Stop or start claiming from a queue; while Redis is away it follows with the limits."""
+        await write_paused(self._db, name, paused=paused)
+        with suppress(QueueUnavailable):
+            await self.queues.of(name).set_paused(paused)
 
     async def _repair(
         self,

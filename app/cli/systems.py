@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import re
 import secrets
 
@@ -14,14 +13,15 @@ from app.cli.example import ExampleCommand
 from app.cli.installation import data_dir_option, installed_settings
 from core.foundation import Foundation
 from core.settings import Settings
-from core.store.systems import add_key
+from core.store.systems import SECRET_OVERLAP_SECONDS, add_key
+from core.webhooks import written_secret
 
 _CODE = re.compile(r"[A-Za-z0-9_-]{1,20}")
 
 
 @click.group("systems")
 def command() -> None:
-    """Add systems, show their callback secrets."""
+    """Add systems, show and change their callback secrets."""
 
 
 @command.command(
@@ -82,4 +82,24 @@ def show(code: str, quiet: bool, data_dir: str | None) -> None:
 
 async def _secrets(settings: Settings, code: str) -> list[str]:
     async with Foundation.open(settings) as base:
-        return [f"whsec_{base64.b64encode(secret).decode()}" for secret in await base.systems.secrets(code)]
+        return [written_secret(secret) for secret in await base.systems.secrets(code)]
+
+
+@command.command("rotate-secret", cls=ExampleCommand, examples=("muster systems rotate-secret north-ranch",))
+@click.argument("code")
+@data_dir_option
+def rotate_secret(code: str, data_dir: str | None) -> None:
+    """Give a system a new callback secret.
+
+    For 24 hours callbacks are signed with both, so that receivers can change over without losing one.
+    A second rotation within that time ends the first secret's: look with "muster systems show" first.
+    """
+    secret = asyncio.run(_rotate(installed_settings(data_dir), code))
+    click.echo(f"system           {code}")
+    click.echo(f"callback secret  {secret}")
+    click.echo("The secret before it is good for another 24 hours.")
+
+
+async def _rotate(settings: Settings, code: str) -> str:
+    async with Foundation.open(settings) as base:
+        return written_secret(await base.systems.rotate(code, overlap_seconds=SECRET_OVERLAP_SECONDS))

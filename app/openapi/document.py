@@ -11,6 +11,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from app.openapi.administration import ADMINISTRATION
+from app.openapi.deliveries import DELIVERIES
 from app.openapi.operating import OPERATING
 from app.openapi.parts import Errors, Operation, Reply
 from app.openapi.pictures import ENVELOPE, PICTURES
@@ -21,7 +23,14 @@ from core.domain.envelope import EnvelopeCallback
 from core.domain.wire import EventView
 from core.errors import MethodNotAllowed, MusterError, Unauthenticated
 
-OPERATIONS: tuple[Operation, ...] = (*TASKS, *PICTURES, *ENVELOPE, *OPERATING)
+OPERATIONS: tuple[Operation, ...] = (
+    *TASKS,
+    *PICTURES,
+    *ENVELOPE,
+    *DELIVERIES,
+    *OPERATING,
+    *ADMINISTRATION,
+)
 _REF = "#/components/schemas/{model}"
 _JSON = "application/json"
 _ABOUT = """Counts animals in camera snapshots and calls you back.

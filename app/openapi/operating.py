@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from app.openapi.parts import ID, PAGE_SIZE, PAGE_TOKEN, TEXT, Operation, Parameter, Reply
-from app.schemas.answers import DeliveryPage, DeliveryView, HealthView, ModelList, StatsView, WorkerList
-from core.domain.delivery import DeliveryStatus
-from core.errors import DatabaseUnavailable, NotFound, TaskNotFinal, ValidationFailed
-
-_DELIVERY_ID = Parameter(name="delivery_id", place="path", schema=ID, description="The delivery's id")
+from app.openapi.parts import Operation, Parameter, Reply
+from app.schemas.answers import HealthView, ModelList, StatsView, WorkerList
+from core.errors import NotFound
 
 OPERATING = (
     Operation(
@@ -34,47 +31,6 @@ OPERATING = (
         name="listWorkers",
         summary="The workers that live",
         replies={200: Reply(description="The workers", model=WorkerList)},
-    ),
-    Operation(
-        method="get",
-        path="/v1/deliveries",
-        tag="Callbacks",
-        name="listDeliveries",
-        summary="List deliveries, newest first",
-        parameters=(
-            Parameter(name="task_id", place="query", schema=ID, description="Of one task"),
-            Parameter(
-                name="status",
-                place="query",
-                schema={"enum": [status.value for status in DeliveryStatus]},
-                description="In one state",
-            ),
-            Parameter(name="host", place="query", schema=TEXT, description="To one host"),
-            PAGE_SIZE,
-            PAGE_TOKEN,
-        ),
-        replies={200: Reply(description="One page", model=DeliveryPage)},
-        errors=(ValidationFailed, DatabaseUnavailable),
-    ),
-    Operation(
-        method="get",
-        path="/v1/deliveries/{delivery_id}",
-        tag="Callbacks",
-        name="getDelivery",
-        summary="Read a delivery and its tries",
-        parameters=(_DELIVERY_ID,),
-        replies={200: Reply(description="The delivery; replies are shown to operators", model=DeliveryView)},
-        errors=(NotFound, DatabaseUnavailable),
-    ),
-    Operation(
-        method="post",
-        path="/v1/deliveries/{delivery_id}/replay",
-        tag="Callbacks",
-        name="replayDelivery",
-        summary="Send an ended delivery again, with the same id and bytes",
-        parameters=(_DELIVERY_ID,),
-        replies={202: Reply(description="It is sent again", model=DeliveryView)},
-        errors=(NotFound, TaskNotFinal, DatabaseUnavailable),
     ),
     Operation(
         method="get",

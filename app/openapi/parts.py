@@ -131,3 +131,9 @@ PAGE_TOKEN = Parameter(
     schema={"type": "string"},
     description="`next_page_token` of the page before",
 )
+CREATED_AFTER = Parameter(
+    name="created_after", place="query", schema=MOMENT, description="This time or later; RFC 3339"
+)
+CREATED_BEFORE = Parameter(
+    name="created_before", place="query", schema=MOMENT, description="Before this time; RFC 3339"
+)

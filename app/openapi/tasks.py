@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.openapi.parts import (
+    CREATED_AFTER,
+    CREATED_BEFORE,
     IDEMPOTENCY_KEY,
     IF_NONE_MATCH,
-    MOMENT,
     OF_BODY,
     OF_SUBMISSION,
     PAGE_SIZE,
@@ -23,6 +24,8 @@ from app.openapi.parts import (
     Reply,
 )
 from app.schemas.answers import BatchView, TaskPage
+from app.schemas.outcomes import BulkView, HistoryView
+from app.schemas.selection import TaskSelection
 from app.schemas.submission import BatchIn, TaskIn
 from core.domain.task import TaskStatus
 from core.domain.wire import TaskView
@@ -142,8 +145,8 @@ TASKS = (
             _filter("camera_id", TEXT, "One of its cameras"),
             _filter("prompt", TEXT, "What was asked for"),
             _filter("client_id", TEXT, "Your own id, from PUT"),
-            _filter("created_after", MOMENT, "This time or later; RFC 3339"),
-            _filter("created_before", MOMENT, "Before this time; RFC 3339"),
+            CREATED_AFTER,
+            CREATED_BEFORE,
             PAGE_SIZE,
             PAGE_TOKEN,
         ),
@@ -173,6 +176,31 @@ TASKS = (
         parameters=(TASK_ID,),
         replies={202: Reply(description="It waits again", model=TaskView)},
         errors=(NotFound, TaskIsFinal, TaskNotFinal, DatabaseUnavailable),
+    ),
+    Operation(
+        method="get",
+        path="/v1/tasks/{task_id}/history",
+        tag="Tasks",
+        name="getTaskHistory",
+        summary="How a task came to its state, and what became of its callbacks",
+        parameters=(TASK_ID,),
+        replies={200: Reply(description="Oldest first; replies are shown to operators", model=HistoryView)},
+        errors=(NotFound, DatabaseUnavailable),
+    ),
+    *(
+        Operation(
+            method="post",
+            path=f"/v1/tasks/{verb}",
+            tag="Tasks",
+            name=f"{verb}Tasks",
+            summary=f"{verb.capitalize()} tasks by filter or ids",
+            description="Each as by the single call; what cannot be changed is left out. Up to 10,000 in one "
+            "request, in batches; `dry_run` tells how many there are.",
+            body=TaskSelection,
+            replies={200: Reply(description="How many", model=BulkView)},
+            errors=(*OF_BODY, DatabaseUnavailable),
+        )
+        for verb in ("cancel", "retry")
     ),
     Operation(
         method="delete",

@@ -1,27 +1,14 @@
-"""What operators and their tools ask: health, models, queues, workers, deliveries."""
+"""What operators and their tools ask: health, models, queues, workers."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from quart import Blueprint, Response
 
 from app.context import context
-from app.requests import (
-    MAX_PAGE_SIZE,
-    PAGE_SIZE,
-    delivery_filter,
-    identifier,
-    next_page_token,
-    number,
-    page_token,
-    principal,
-)
+from app.requests import principal
 from app.responses import json_response
 from app.schemas.answers import (
-    DeliveryPage,
-    DeliveryView,
     HealthView,
     ModelList,
     ModelView,
@@ -90,30 +77,3 @@ async def workers() -> Response:
     await principal()
     found = await context().overview.workers()
     return json_response(WorkerList(items=[WorkerView.of(worker) for worker in found]))
-
-
-@operating.get("/v1/deliveries")
-async def deliveries() -> Response:
-    """List deliveries, newest first."""
-    who = await principal()
-    size = number("page_size", PAGE_SIZE, least=1, most=MAX_PAGE_SIZE)
-    wanted = replace(delivery_filter(), system_code=who.system_code)
-    found = await context().overview.deliveries(wanted, page_size=size + 1, before_id=page_token())
-    token = next_page_token(found[size - 1].id) if len(found) > size else None
-    items = [DeliveryView.of(sent) for sent in found[:size]]
-    return json_response(DeliveryPage(items=items, next_page_token=token))
-
-
-@operating.get("/v1/deliveries/<delivery_id>")
-async def delivery(delivery_id: str) -> Response:
-    """Show a delivery and its tries."""
-    who = await principal()
-    sent, log = await context().overview.delivery(identifier(delivery_id), who)
-    return json_response(DeliveryView.of(sent, log, with_replies=who.is_admin))
-
-
-@operating.post("/v1/deliveries/<delivery_id>/replay")
-async def replay(delivery_id: str) -> Response:
-    """Send an ended delivery again."""
-    sent = await context().overview.replay(identifier(delivery_id), await principal())
-    return json_response(DeliveryView.of(sent), 202)

@@ -25,11 +25,14 @@ from app.requests import (
 )
 from app.responses import JSON, json_response, tagged_response
 from app.schemas.answers import BatchItem, BatchView, TaskPage
+from app.schemas.outcomes import BulkView, HistoryView
 from app.schemas.reading import Asked, read_batch, read_task
+from app.schemas.selection import read_task_selection
 from app.services.tasks import MAX_WAIT_SECONDS
 from core.domain.task import Task
 from core.domain.wire import TaskView
 from core.errors import Fault, MusterError, ValidationFailed
+from core.store.bulk import BulkChange
 from core.store.changes import CancelKind
 from core.store.submissions import SubmissionKind, Submitted
 
@@ -126,6 +129,33 @@ async def page() -> Response:
     items = [TaskView.of(task, queue=views.get(task.id)) for task in found[:size]]
     token = next_page_token(found[size - 1].id) if len(found) > size else None
     return json_response(TaskPage(items=items, next_page_token=token))
+
+
+@tasks.get("/v1/tasks/<task_id>/history")
+async def history(task_id: str) -> Response:
+    """Show how a task came to its state, and what became of its callbacks."""
+    who = await principal()
+    lines, sent = await context().tasks.history(identifier(task_id), who)
+    return json_response(HistoryView.of(lines, sent, with_replies=who.is_admin))
+
+
+@tasks.post("/v1/tasks/cancel")
+async def cancel_many() -> Response:
+    """Cancel tasks by filter or ids."""
+    return await _change_many(BulkChange.CANCEL)
+
+
+@tasks.post("/v1/tasks/retry")
+async def retry_many() -> Response:
+    """Retry tasks by filter or ids."""
+    return await _change_many(BulkChange.RETRY)
+
+
+async def _change_many(change: BulkChange) -> Response:
+    who = await principal()
+    wanted, dry_run = read_task_selection(await json_body(), who, context().meaning)
+    outcome = await context().bulk.change_tasks(change, wanted, who, dry_run=dry_run)
+    return json_response(BulkView.model_validate(outcome))
 
 
 @tasks.post("/v1/tasks/<task_id>/cancel")

@@ -101,7 +101,7 @@ def _meant(raw: dict[str, Any], meaning: Meaning, now: datetime) -> Iterator[Fau
     cameras = raw.get("cameras")
     cameras = cameras if isinstance(cameras, list) else []
     if isinstance(raw.get("callback_url"), str):
-        yield from _url(raw["callback_url"], "/callback_url", CallbackUrlBlocked.code, meaning.urls)
+        yield from url_faults(raw["callback_url"], "/callback_url", CallbackUrlBlocked.code, meaning.urls)
     yield from _model_and_prompt(raw, cameras, meaning, now)
     for index, camera in enumerate(cameras):
         if isinstance(camera, dict):
@@ -149,7 +149,7 @@ def _camera(camera: dict[str, Any], at: str, urls: UrlRules) -> Iterator[Fault]:
     if isinstance(url, str) and url.startswith(_UPLOAD) and not is_upload(url):
         yield Fault(pointer=f"{at}/image_url", detail=_NOT_AN_UPLOAD)
     elif isinstance(url, str) and not is_upload(url):
-        yield from _url(url, f"{at}/image_url", ImageUrlBlocked.code, urls)
+        yield from url_faults(url, f"{at}/image_url", ImageUrlBlocked.code, urls)
     size, areas = camera.get("camera_size"), camera.get("monitor_areas")
     if isinstance(size, list) and len(size) == 2 and all(type(side) is int and side > 0 for side in size):
         yield from _areas(areas, size, f"{at}/monitor_areas")
@@ -160,7 +160,8 @@ def is_upload(url: str) -> bool:
     return _UPLOADED.fullmatch(url) is not None
 
 
-def _url(url: str, pointer: str, blocked_code: str, urls: UrlRules) -> Iterator[Fault]:
+def url_faults(url: str, pointer: str, blocked_code: str, urls: UrlRules) -> Iterator[Fault]:
+    """What can be found wrong with an url without looking its name up."""
     try:
         urls.check_url(url)
     except BlockedAddress as error:

@@ -66,7 +66,9 @@ AreasIn = Annotated[
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 
 
-class _Incoming(BaseModel):
+class Incoming(BaseModel):
+    """A body that is taken: strictly typed, without unknown fields."""
+
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
@@ -77,14 +79,14 @@ class DedupMode(StrEnum):
     REPLACE = "replace"
 
 
-class Dedup(_Incoming):
+class Dedup(Incoming):
     """Only one waiting task per key."""
 
     key: Annotated[Name, AfterValidator(_no_space_around)]
     mode: DedupMode = Field(strict=False, description="Which of them stays")
 
 
-class CameraIn(_Incoming):
+class CameraIn(Incoming):
     """One picture to look at."""
 
     camera_id: Name
@@ -109,7 +111,7 @@ class CameraIn(_Incoming):
         return text
 
 
-class TaskIn(_Incoming):
+class TaskIn(Incoming):
     """One request for recognition."""
 
     business_id: Name
@@ -149,7 +151,7 @@ AnyTask = Annotated[Any, WithJsonSchema({"$ref": "#/components/schemas/TaskIn"})
 """Each item is read by itself, so that one bad item fails alone."""
 
 
-class BatchIn(_Incoming):
+class BatchIn(Incoming):
     """Many tasks at once; one bad item never fails the others."""
 
     items: Annotated[list[AnyTask], Field(min_length=1, max_length=500)]

@@ -1,16 +1,13 @@
-"""What operators look at: queues, workers, models, deliveries, readiness."""
+"""What operators look at: queues, workers, readiness."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from app.auth import Principal
 from core import metrics
 from core.clock import utc_now
-from core.domain.delivery import Delivery
 from core.domain.routing import QueueName
 from core.errors import CacheMiss, DatabaseUnavailable, QueueUnavailable
 from core.foundation import Foundation
@@ -18,13 +15,6 @@ from core.ids import created_ms
 from core.queue.cache import Cache
 from core.queue.lease import QueueStats
 from core.store import migrate
-from core.store.delivery_log import (
-    DeliveryFilter,
-    LoggedTry,
-    get_delivery,
-    list_deliveries,
-    replay_delivery,
-)
 from core.store.submissions import Submissions
 from core.store.tasks import oldest_waiting_id
 from core.store.workers import Worker, list_workers
@@ -112,19 +102,3 @@ class OverviewService:
     def intake_depth(self) -> int:
         """How many submissions wait for their commit in this process."""
         return self._submissions.depth
-
-    async def deliveries(
-        self, wanted: DeliveryFilter, *, page_size: int, before_id: int | None
-    ) -> Sequence[Delivery]:
-        """One page of deliveries, newest first."""
-        return await list_deliveries(self._base.db, wanted, page_size=page_size, before_id=before_id)
-
-    async def delivery(self, delivery_id: int, principal: Principal) -> tuple[Delivery, list[LoggedTry]]:
-        """One delivery and its tries; raises NotFound."""
-        return await get_delivery(self._base.db, delivery_id, system_code=principal.system_code)
-
-    async def replay(self, delivery_id: int, principal: Principal) -> Delivery:
-        """Send an ended delivery again; raises NotFound, TaskNotFinal."""
-        after = await replay_delivery(self._base.db, delivery_id, system_code=principal.system_code)
-        await self._base.plan.enqueue_deliveries([after])
-        return after

@@ -11,6 +11,7 @@ from time import monotonic
 
 from app.auth import Principal
 from app.services.waiting import Waiting
+from core.domain.delivery import Delivery
 from core.domain.routing import QueueName, member_of_task, queue_of
 from core.domain.task import Task, TaskStatus
 from core.domain.wire import QueueView
@@ -19,9 +20,18 @@ from core.foundation import Foundation
 from core.queue.events import Event, EventKind
 from core.queue.inspect import QueueInspector
 from core.queue.lease import Position
-from core.store.changes import CancelKind, cancel_task, delete_task, retry_task
+from core.store.changes import CancelKind, Cancelled, cancel_task, delete_task, retry_task
+from core.store.delivery_log import LoggedTry, list_tries
 from core.store.submissions import SubmissionKind, Submissions, Submitted
-from core.store.tasks import TaskFilter, find_by_client_id, get_by_recognition, get_task, list_tasks
+from core.store.tasks import (
+    HistoryLine,
+    TaskFilter,
+    find_by_client_id,
+    get_by_recognition,
+    get_task,
+    list_tasks,
+    read_history,
+)
 
 MAX_WAIT_SECONDS = 60.0
 
@@ -41,6 +51,7 @@ class TaskService:
         submitted = await self._submissions.submit(await self._numbered(draft))
         if submitted.superseded is not None:
             await self._base.plan.withdraw([submitted.superseded])
+            await self._base.plan.enqueue_deliveries(submitted.deliveries)
             await self._tell(EventKind.ENDED, submitted.superseded)
         if submitted.kind is SubmissionKind.CREATED:
             await self._base.plan.enqueue_tasks([submitted.task])
@@ -107,18 +118,30 @@ class TaskService:
         )
         if met.kind is CancelKind.FINAL:
             raise TaskIsFinal(f"The task is {met.task.status.value}.")
-        if met.kind is CancelKind.WAITING:
-            await self._base.plan.withdraw([met.task])
-            await self._tell(EventKind.ENDED, met.task)
-        else:
-            await self._tell(EventKind.CANCEL, met.task)
+        await self.follow_cancel([met])
         return met.task, met.kind
+
+    async def follow_cancel(self, met: Sequence[Cancelled]) -> None:
+        """Do after the commit what cancellations ask for: entries out, callbacks in, everybody told."""
+        ended = [one.task for one in met if one.kind is CancelKind.WAITING]
+        stopping = [one.task for one in met if one.kind is CancelKind.RUNNING]
+        await self._base.plan.withdraw(ended)
+        await self._base.plan.enqueue_deliveries([sent for one in met for sent in one.deliveries])
+        await self._tell(EventKind.ENDED, *ended)
+        await self._tell(EventKind.CANCEL, *stopping)
 
     async def retry(self, task_id: int, principal: Principal) -> Task:
         """Start a new series; raises NotFound, TaskNotFinal, TaskIsFinal."""
         after = await retry_task(self._base.db, self._base.ids, task_id, system_code=principal.system_code)
         await self._base.plan.enqueue_tasks([after])
         return after
+
+    async def history(
+        self, task_id: int, principal: Principal
+    ) -> tuple[list[HistoryLine], list[tuple[Delivery, list[LoggedTry]]]]:
+        """How a task came to its state, and its callbacks with their tries; raises NotFound."""
+        await self.get(task_id, principal)
+        return await read_history(self._base.db, task_id), await list_tries(self._base.db, task_id)
 
     async def delete(self, task_id: int, principal: Principal) -> None:
         """Erase a final task with its pictures; raises NotFound, TaskNotFinal."""
@@ -146,12 +169,13 @@ class TaskService:
             recognitions=tuple(replace(picture, id=i, task_id=task_id) for picture, i in pictures),
         )
 
-    async def _tell(self, kind: EventKind, task: Task) -> None:
-        event = Event(
-            kind=kind, id=task.id, system_code=task.system_code, attempt=task.attempt, status=task.status
-        )
+    async def _tell(self, kind: EventKind, *tasks: Task) -> None:
+        events = [
+            Event(kind=kind, id=one.id, system_code=one.system_code, attempt=one.attempt, status=one.status)
+            for one in tasks
+        ]
         with suppress(QueueUnavailable):
-            await self._base.events.publish(event)
+            await self._base.events.publish(*events)
 
 
 def _item_key(batch_key: str | None, index: int) -> str | None:

@@ -104,7 +104,7 @@ class QueueKeys:
         return self._key(f"parked:{flow}")
 
     def breaker(self, flow: str) -> str:
-        """Hash: failures in_a_row, holds so far, until_ms of the last one; absent = nothing against the flow."""
+        """Hash: failures in_a_row, holds so far, until_ms of the last one; absent = good."""
         return self._key(f"breaker:{flow}")
 
 

@@ -147,9 +147,7 @@ class TaskQueue(Upkeep):
     ) -> tuple[int, bool]:
         """Count one outcome of a flow; answers the hold that begins now (0 = none), and whether one ended."""
         bounds = (failures, first_hold_ms, longest_hold_ms, forget_ms)
-        hold_ms, freed = await self._run(
-            "judge", [self._default_max_running, flow, int(succeeded), *bounds]
-        )
+        hold_ms, freed = await self._run("judge", [self._default_max_running, flow, int(succeeded), *bounds])
         return int(hold_ms), bool(freed)
 
     async def rebuild_begin(self, rebuild_id: str) -> None:

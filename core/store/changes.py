@@ -9,6 +9,7 @@ from functools import partial
 from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from core.domain.delivery import Delivery
 from core.domain.promises import Promises
 from core.domain.recognition import ErrorNote, RecognitionStatus
 from core.domain.task import Task, TaskStatus
@@ -22,7 +23,7 @@ from core.store.types import server_now
 
 _CANCELLED = ErrorNote(code="cancelled_by_caller", message="Its caller cancelled the task.")
 _TRIES = 5
-_RETRYABLE = (TaskStatus.FAILED, TaskStatus.CANCELLED, TaskStatus.EXPIRED)
+RETRYABLE = (TaskStatus.FAILED, TaskStatus.CANCELLED, TaskStatus.EXPIRED)
 
 
 class CancelKind(StrEnum):
@@ -35,10 +36,11 @@ class CancelKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cancelled:
-    """What a cancellation met, and the task after it."""
+    """What a cancellation met, the task after it, and the callbacks it promised."""
 
     kind: CancelKind
     task: Task
+    deliveries: tuple[Delivery, ...] = ()
 
 
 async def cancel_task(
@@ -53,22 +55,27 @@ async def _cancel(
     promises: Promises, spare: list[int], task_id: int, system_code: str | None, connection: AsyncConnection
 ) -> Cancelled:
     ledger = Ledger(promises=promises, at=await now(connection), spare_ids=list(spare))
+    met = await cancel_row(connection, ledger, await _load(connection, task_id, system_code))
+    await ledger.write(connection)
+    return met
+
+
+async def cancel_row(connection: AsyncConnection, ledger: Ledger, before: Task) -> Cancelled:
+    """Cancel one task whatever it does meanwhile; the ledger is still to be written. Raises NotFound."""
     for _ in range(_TRIES):
-        before = await _load(connection, task_id, system_code)
         if before.is_final:
             return Cancelled(kind=CancelKind.FINAL, task=before)
         if before.status is TaskStatus.PENDING:
             after = ended(before, TaskStatus.CANCELLED, _CANCELLED, ledger.at)
             unchanged = (task.c.status == TaskStatus.PENDING, task.c.attempt == before.attempt)
             if await end_task(connection, after, ledger.at, *unchanged):
-                ledger.end(before.status, after, "cancelled by its caller")
-                await ledger.write(connection)
-                return Cancelled(kind=CancelKind.WAITING, task=after)
+                promised = ledger.end(before.status, after, "cancelled by its caller")
+                return Cancelled(kind=CancelKind.WAITING, task=after, deliveries=promised)
         elif await _ask_to_stop(connection, before):
             if not before.cancel_requested:
                 ledger.note(before.status, before, "cancel requested")
-            await ledger.write(connection)
             return Cancelled(kind=CancelKind.RUNNING, task=before)
+        before = await _load(connection, before.id, before.system_code)
     raise DatabaseUnavailable("The task changed too often to be cancelled; try again.")
 
 
@@ -97,9 +104,19 @@ async def _retry(
     spare: list[int], task_id: int, system_code: str | None, connection: AsyncConnection
 ) -> Task:
     before = await _load(connection, task_id, system_code)
+    if not await retry_row(connection, before):
+        current = await _load(connection, task_id, system_code)  # it may be gone, or retried, by now
+        raise TaskIsFinal("The task is completed.") if current.is_final else TaskNotFinal
+    after = await _load(connection, task_id, system_code)
+    await connection.execute(task_event.insert(), [retried_line(spare[-1], before, after)])
+    return after
+
+
+async def retry_row(connection: AsyncConnection, before: Task) -> bool:
+    """Compare-and-set one ended task to a new series; its history is still to be written."""
     changed = await connection.execute(
         update(task)
-        .where(task.c.id == task_id, task.c.status.in_(_RETRYABLE))
+        .where(task.c.id == before.id, task.c.status.in_(RETRYABLE))
         .values(
             status=TaskStatus.PENDING,
             failures=0,
@@ -115,23 +132,20 @@ async def _retry(
         )
     )
     if changed.rowcount != 1:
-        current = await _load(connection, task_id, system_code)  # it may be gone, or retried, by now
-        raise TaskIsFinal("The task is completed.") if current.is_final else TaskNotFinal
+        return False
     await connection.execute(
         update(recognition)
-        .where(recognition.c.task_id == task_id, recognition.c.status != RecognitionStatus.COMPLETED)
+        .where(recognition.c.task_id == before.id, recognition.c.status != RecognitionStatus.COMPLETED)
         .values(status=RecognitionStatus.PENDING, started_at=None, completed_at=None, **NO_ERROR)
     )
-    after = await _load(connection, task_id, system_code)
-    row: dict[str, object] = {
-        "id": spare[-1],
-        "task_id": task_id,
-        "at": after.updated_at,
-        "attempt": after.attempt,
-    }
-    row |= {"from_status": before.status, "to_status": after.status, "why": "retried by its owner"}
-    await connection.execute(task_event.insert(), [row])
-    return after
+    return True
+
+
+def retried_line(line_id: int, before: Task, after: Task) -> dict[str, object]:
+    """The row of history of a retry."""
+    row: dict[str, object] = {"id": line_id, "task_id": after.id, "at": after.updated_at}
+    row |= {"attempt": after.attempt, "why": "retried by its owner"}
+    return row | {"from_status": before.status, "to_status": after.status}
 
 
 async def delete_task(db: Database, task_id: int, *, system_code: str | None = None) -> list[str]:

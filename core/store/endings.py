@@ -47,17 +47,21 @@ class Ledger:
         row |= {"from_status": before, "to_status": after.status, "why": why[:64]}
         self.history.append(row)
 
-    def promise(self, after: Task, event: EventType, picture: Recognition | None = None) -> None:
-        """Add the delivery of `event` when it is subscribed."""
+    def promise(
+        self, after: Task, event: EventType, picture: Recognition | None = None
+    ) -> tuple[Delivery, ...]:
+        """Add the delivery of `event` when it is subscribed; answers it, to be queued after the commit."""
         made = self.promises.of(after, event, self.spare_ids[-1], self.at, picture)
-        if made is not None:
-            self.spare_ids.pop()
-            self.deliveries.append(made)
+        if made is None:
+            return ()
+        self.spare_ids.pop()
+        self.deliveries.append(made)
+        return (made,)
 
-    def end(self, before: TaskStatus, after: Task, why: str) -> None:
-        """Add history and callback of an end."""
+    def end(self, before: TaskStatus, after: Task, why: str) -> tuple[Delivery, ...]:
+        """Add history and callback of an end; answers the callback, to be queued after the commit."""
         self.note(before, after, why)
-        self.promise(after, EVENT_OF_END[after.status])
+        return self.promise(after, EVENT_OF_END[after.status])
 
     async def write(self, connection: AsyncConnection) -> None:
         """Insert all that was collected."""

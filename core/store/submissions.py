@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, insert, tuple_, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from core.domain.delivery import Delivery
 from core.domain.promises import Promises
 from core.domain.recognition import ErrorNote
 from core.domain.task import Task, TaskStatus
@@ -42,11 +43,12 @@ class SubmissionKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submitted:
-    """The task that the caller gets, how, and the task that made room for it."""
+    """The task that the caller gets, how, and the task that made room for it with its callback."""
 
     task: Task
     kind: SubmissionKind
     superseded: Task | None = None
+    deliveries: tuple[Delivery, ...] = ()
 
 
 class Submissions:
@@ -196,28 +198,30 @@ async def _decide(
     if (held := prior.client.get((owner, new.client_id))) is not None:
         same = held.request_sha256 == new.request_sha256
         return Submitted(task=held, kind=SubmissionKind.REPLAYED) if same else ClientIdReused()
-    superseded = None
+    superseded: Task | None = None
+    promised: tuple[Delivery, ...] = ()
     if (held := prior.slot.get((owner, new.dedup_key))) is not None:
         if new.dedup_mode == "keep_first":
             return Submitted(task=held, kind=SubmissionKind.DEDUPLICATED)
-        superseded = await _supersede(connection, ledger, held)
+        superseded, promised = await _supersede(connection, ledger, held)
     accepted = replace(
         new,
         created_at=ledger.at,
         updated_at=ledger.at,
         queue_expires_at=ledger.at + timedelta(seconds=new.queue_ttl_seconds),
     )
-    return Submitted(task=accepted, kind=SubmissionKind.CREATED, superseded=superseded)
+    return Submitted(task=accepted, kind=SubmissionKind.CREATED, superseded=superseded, deliveries=promised)
 
 
-async def _supersede(connection: AsyncConnection, ledger: Ledger, held: Task) -> Task | None:
+async def _supersede(
+    connection: AsyncConnection, ledger: Ledger, held: Task
+) -> tuple[Task | None, tuple[Delivery, ...]]:
     """Cancel the waiting task; None when it has started meanwhile (its slot is free then)."""
     after = ended(held, TaskStatus.CANCELLED, _SUPERSEDED, ledger.at)
     waiting = (task.c.status == TaskStatus.PENDING, task.c.started_at.is_(None))
     if not await end_task(connection, after, ledger.at, *waiting):
-        return None
-    ledger.end(held.status, after, "superseded")
-    return after
+        return None, ()
+    return after, ledger.end(held.status, after, "superseded")
 
 
 def _key_reused() -> IdempotencyKeyReused:

@@ -19,6 +19,8 @@ from core.store.tables import api_key, system
 from core.store.types import server_now
 
 SECRET_BYTES = 32
+SECRET_OVERLAP_SECONDS = 86_400.0
+"""The secret before a rotation signs along for so long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

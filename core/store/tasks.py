@@ -23,6 +23,7 @@ class TaskFilter:
     """Which tasks; absent fields do not restrict."""
 
     system_code: str | None = None
+    ids: tuple[int, ...] | None = None
     statuses: tuple[TaskStatus, ...] = ()
     business_id: str | None = None
     camera_id: str | None = None
@@ -83,7 +84,7 @@ async def list_tasks(
     db: Database, wanted: TaskFilter, *, page_size: int, before_id: int | None = None
 ) -> list[Task]:
     """Tasks newest first, those with an id below `before_id`."""
-    statement = select(task).where(*_conditions(wanted)).order_by(task.c.id.desc()).limit(page_size)
+    statement = select(task).where(*conditions(wanted)).order_by(task.c.id.desc()).limit(page_size)
     if before_id is not None:
         statement = statement.where(task.c.id < before_id)
     async with db.read() as connection:
@@ -92,7 +93,9 @@ async def list_tasks(
 
 async def read_history(db: Database, task_id: int) -> list[HistoryLine]:
     """How a task came to its state, oldest first."""
-    statement = select(task_event).where(task_event.c.task_id == task_id).order_by(task_event.c.id)
+    statement = select(task_event).where(task_event.c.task_id == task_id)
+    # By the database's clock first: ids come from many processes with clocks of their own.
+    statement = statement.order_by(task_event.c.at, task_event.c.id)
     async with db.read() as connection:
         rows = (await connection.execute(statement)).all()
     return [
@@ -126,8 +129,11 @@ def _of(system_code: str | None) -> tuple[ColumnElement[bool], ...]:
     return () if system_code is None else (task.c.system_code == system_code,)
 
 
-def _conditions(wanted: TaskFilter) -> Iterable[ColumnElement[bool]]:
+def conditions(wanted: TaskFilter) -> Iterable[ColumnElement[bool]]:
+    """The filter as SQL, for statements on table task."""
     yield from _of(wanted.system_code)
+    if wanted.ids is not None:
+        yield task.c.id.in_(wanted.ids)
     for column in (task.c.business_id, task.c.prompt, task.c.client_id):
         value = getattr(wanted, column.name)
         if value is not None:

@@ -13,6 +13,7 @@ from tests.support.queue_bench import START_MS, QueueBench, sources_under_test
 from tests.support.valkey import PrivateValkey
 
 LEASE_MS = 5000
+MINE = "mine"
 
 
 class Hosts:
@@ -36,11 +37,11 @@ class Hosts:
         self._bench.run(self._bench.queue.enqueue([Entry(member=member(n, flow)) for n in numbers]))
 
     def claimed(self) -> list[int]:
-        claim = self._bench.run(self._bench.queue.claim("mine", LEASE_MS, 10))
+        claim = self._bench.run(self._bench.queue.claim(MINE, LEASE_MS, 10))
         return [lease.member.id for lease in claim.leases]
 
     def settle(self, *numbers: int, flow: str = "a") -> None:
-        done = [Settlement(member=member(n, flow), token="mine", outcome=Outcome.ACK) for n in numbers]
+        done = [Settlement(member=member(n, flow), token=MINE, outcome=Outcome.ACK) for n in numbers]
         self._bench.run(self._bench.queue.settle(done))
 
 

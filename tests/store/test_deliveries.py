@@ -223,7 +223,7 @@ async def test_deliveries_are_listed_newest_first_and_in_pages_by_id(store: Stor
     await _start(store, made[2])
     newest = await list_deliveries(store.db, DeliveryFilter(system_code="farm"), page_size=2)
     assert newest == [made[4], made[3]]
-    wanted = DeliveryFilter(status=DeliveryStatus.PENDING, host="receiver.example")
+    wanted = DeliveryFilter(statuses=(DeliveryStatus.PENDING,), host="receiver.example")
     older = await list_deliveries(store.db, wanted, page_size=9, before_id=made[3].id)
     assert older == [made[1], made[0]]
     pages = [await pending_deliveries_page(store.db, after_id=after, limit=3) for after in (0, made[3].id)]

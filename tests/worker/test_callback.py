@@ -14,9 +14,10 @@ import pytest
 from core.domain.delivery import Delivery, DeliveryStatus
 from core.domain.routing import flow_of_host
 from core.net import GuardedClient, NetSettings
+from core.webhooks import webhook_headers
 from tests.support.behaviours import redirect, reply
 from tests.support.http_servers import CallbackReceiver
-from worker.callback import Caller, webhook_headers
+from worker.callback import Caller
 
 KEYS = (b"n" * 32, b"o" * 32)
 SECRETS = [f"whsec_{base64.b64encode(key).decode()}" for key in KEYS]
