@@ -11,7 +11,8 @@ import pytest_asyncio
 
 from core.settings import DatabaseSettings, Settings
 from core.store.migrate import upgrade
-from tests.support.api import Api, open_api, web_settings
+from tests.support.api import Api, changed, open_api, web_settings
+from tests.support.keys import add_keys
 from tests.support.store import Store
 from tests.support.valkey import PrivateValkey
 
@@ -64,3 +65,11 @@ async def store(database_url: str) -> AsyncIterator[Store]:
     opened = Store.open(database_url)
     yield opened
     await opened.db.close()
+
+
+@pytest.fixture
+async def closed(settings: Settings, store: Store) -> AsyncIterator[Api]:
+    """Give a web process with authentication and keys of two systems and the operator."""
+    async with open_api(changed(settings, auth="on")) as started:
+        await add_keys(started, store)
+        yield started

@@ -2,40 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import AsyncIterator
-
 import pytest
 
-from core.settings import Settings
-from core.store.systems import add_key, revoke_key
-from tests.support.api import Answer, Api, changed, open_api, row_of, submission
+from tests.support.api import Answer, Api, row_of, submission
+from tests.support.keys import NORTH, OPERATOR, REVOKED, SOUTH
 from tests.support.store import Store
-
-NORTH, SOUTH, OPERATOR, REVOKED = "mst_north", "mst_south", "mst_operator", "mst_revoked"
-
-
-@pytest.fixture
-async def closed(settings: Settings, store: Store) -> AsyncIterator[Api]:
-    """Give a web process with authentication and keys of two systems and the operator."""
-    async with open_api(changed(settings, auth="on")) as api:
-        systems = api.app.extensions["muster"].base.systems
-        for code in ("north-ranch", "south-ranch"):
-            await systems.ensure(code)
-        await keep(store, 1, NORTH, "north-ranch")
-        await keep(store, 2, SOUTH, "south-ranch")
-        await keep(store, 3, OPERATOR, None, scope="admin")
-        await keep(store, 4, REVOKED, "north-ranch")
-        await revoke_key(store.db, 4)
-        yield api
-
-
-async def keep(
-    store: Store, key_id: int, key: str, system_code: str | None, *, scope: str = "system"
-) -> None:
-    """Store a key's hash."""
-    digest = hashlib.sha256(key.encode()).hexdigest()
-    await add_key(store.db, key_id, system_code=system_code, scope=scope, prefix=key[:8], key_sha256=digest)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from tests.support.api import Api, camera, changed, deliver, open_api, row_of, s
 from tests.support.store import Store, recognised
 from tests.support.tasks import MOMENT, some_task
 
-NOT_BUILT_YET = {"forbidden", "rate_limited", "queue_full_for_system"}
+NOT_BUILT_YET = {"rate_limited", "queue_full_for_system"}
 """Codes that have a status already and that nothing answers so far."""
 
 

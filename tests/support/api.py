@@ -161,8 +161,8 @@ async def row_of(store: Store, told: Any) -> Task:
     return found
 
 
-async def deliver(store: Store, delivery_id: int) -> None:
-    """Record that a delivery was received, as a worker would."""
+async def deliver(store: Store, delivery_id: int, status: DeliveryStatus = DeliveryStatus.DELIVERED) -> None:
+    """Record that a delivery was received, or has ended otherwise, as a worker would."""
     (pending,) = await get_deliveries(store.db, [delivery_id])
     worker_id, token = await store.open_worker(), uuid4().hex
     (sending,) = await start_deliveries(
@@ -170,6 +170,6 @@ async def deliver(store: Store, delivery_id: int) -> None:
     )
     made = DeliveryTry(status_code=200, duration_ms=12.5, reply="thank you")
     (log_id,) = await store.ids.take()
-    outcome = TryOutcome(status=DeliveryStatus.DELIVERED)
+    outcome = TryOutcome(status=status)
     entry = TryRecord(sent=sending, token=token, made=made, outcome=outcome, log_id=log_id)
     assert await record_tries(store.db, [entry])
