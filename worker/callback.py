@@ -33,7 +33,7 @@ class Caller:
         headers = webhook_headers(sent, secrets, self._clock())
         begun = perf_counter()
         try:
-            reply = await self._client.post(sent.url, sent.body, headers)
+            reply = await self._client.post(sent.url, sent.body, headers, again=sent.tries > 0)
         except DeliveryError as error:
             duration_ms = (perf_counter() - begun) * 1000
             outcome = after_failure(

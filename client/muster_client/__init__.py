@@ -10,6 +10,7 @@ from muster_client.errors import (
 )
 from muster_client.models import (
     AreaCount,
+    BulkResult,
     Dedup,
     ErrorNote,
     Fault,
@@ -30,6 +31,7 @@ from muster_client.webhooks import verify
 
 __all__ = [
     "AreaCount",
+    "BulkResult",
     "Client",
     "Dedup",
     "ErrorNote",

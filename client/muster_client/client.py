@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from muster_client.errors import MusterClientError, NotInTime, RequestRefused, ServiceUnreachable
 from muster_client.models import (
+    BulkResult,
     Fault,
     Model,
     NewTask,
@@ -145,6 +146,28 @@ class Client:
     def cancel(self, task_id: str) -> Task:
         """Cancel a task; one that is running is stopped soon after. RequestRefused when it has ended."""
         return _read(Task, self._ask("POST", f"/v1/tasks/{task_id}/cancel"))
+
+    def retry(self, task_id: str) -> Task:
+        """Start a failed, cancelled or expired task anew; recognised pictures are kept."""
+        return _read(Task, self._ask("POST", f"/v1/tasks/{task_id}/retry"))
+
+    def cancel_many(self, *, dry_run: bool = False, **selection: str | list[str]) -> BulkResult:
+        """Cancel all tasks that a filter or `ids` choose; with `dry_run` only count them.
+
+        Filters are named as in the service: `status` (a list), `camera_id`, `business_id`, `prompt`,
+        `created_after`, `created_before`. One call changes up to 10,000; repeat it while `has_more`.
+        """
+        return self._change_many("cancel", selection, dry_run=dry_run)
+
+    def retry_many(self, *, dry_run: bool = False, **selection: str | list[str]) -> BulkResult:
+        """Retry all tasks that a filter or `ids` choose, like `cancel_many`."""
+        return self._change_many("retry", selection, dry_run=dry_run)
+
+    def _change_many(
+        self, change: str, selection: Mapping[str, str | list[str]], *, dry_run: bool
+    ) -> BulkResult:
+        body = {**selection, "dry_run": dry_run}
+        return _read(BulkResult, self._ask("POST", f"/v1/tasks/{change}", json=body))
 
     def download(self, picture: Recognition | str) -> bytes:
         """The annotated picture (JPEG) of a recognition, or what is at one of the service's links.

@@ -169,6 +169,15 @@ class TaskPage(_Received):
     next_page_token: str | None = None
 
 
+class BulkResult(_Received):
+    """What came of a change to many tasks."""
+
+    dry_run: bool
+    matched: int
+    changed: int
+    has_more: bool = False
+
+
 class Upload(_Received):
     """A picture that the service keeps for a while; `url` is good as `image_url`."""
 

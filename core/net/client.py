@@ -75,13 +75,19 @@ class GuardedClient:
         self._turns = HostTurns(settings.per_host_limit)
         names = resolver or SystemResolver(timeout_seconds=settings.dns_timeout_seconds)
         trust = tls or _default_tls()
-        each = settings.in_flight_per_client
-        wide, narrow = self.rules.policy, self.rules.loopback_policy
-        count = settings.clients
-        self._fetching = Lanes(wide, names, trust, count=count, in_flight_each=each)
-        self._posting = Lanes(wide, names, trust, count=count, in_flight_each=each)
-        self._fetching_local = Lanes(narrow, names, trust, count=count, in_flight_each=each)
-        self._posting_local = Lanes(narrow, names, trust, count=count, in_flight_each=each)
+
+        def pair(*, keeps: bool = True) -> tuple[Lanes, Lanes]:
+            """For every address that is allowed, and for loopback alone."""
+            count, each = settings.clients, settings.in_flight_per_client
+            wide, narrow = (
+                Lanes(policy, names, trust, count=count, in_flight_each=each, keeps=keeps)
+                for policy in (self.rules.policy, self.rules.loopback_policy)
+            )
+            return wide, narrow
+
+        self._fetching, self._posting = pair(), pair()
+        # Where an earlier try failed the name is looked up anew; a kept connection would spare that.
+        self._posting_again = pair(keeps=False)
 
     async def __aenter__(self) -> GuardedClient:
         return self
@@ -94,8 +100,9 @@ class GuardedClient:
     async def aclose(self) -> None:
         """Close every connection."""
         async with AsyncExitStack() as stack:
-            for lanes in (self._fetching, self._posting, self._fetching_local, self._posting_local):
-                stack.push_async_callback(lanes.aclose)
+            for wide, narrow in (self._fetching, self._posting, self._posting_again):
+                stack.push_async_callback(wide.aclose)
+                stack.push_async_callback(narrow.aclose)
 
     def check_url(self, url: str) -> None:
         """Refuse what needs no look-up; see `UrlRules.check_url`."""
@@ -126,7 +133,7 @@ class GuardedClient:
 
     async def _get(self, target: CheckedUrl, headers: Mapping[str, str]) -> bytes | CheckedUrl:
         """Ask one address: the picture's bytes, or where it is said to be."""
-        lanes = self._fetching_local if target.only_loopback else self._fetching
+        lanes = self._fetching[target.only_loopback]
         request = self._request("GET", target, {"accept": "image/*", **headers}, None)
         async with _sent(lanes, request) as response:
             location = response.headers.get("location")
@@ -146,8 +153,12 @@ class GuardedClient:
             raise BlockedAddress("The picture's server redirected from https to http.")
         return target
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> PostReply:
+    async def post(
+        self, url: str, body: bytes, headers: Mapping[str, str], *, again: bool = False
+    ) -> PostReply:
         """Send one POST; a redirect is an answer like any other.
+
+        An address is checked when its connection is made. `again` = an earlier try failed: make a new one.
 
         Raises:
             DeliveryTimeout, DeliveryFailed, DeliveryBlocked
@@ -155,7 +166,7 @@ class GuardedClient:
         started = time.monotonic()
         with told_as(CALLBACK):
             target = self.rules.checked(url)
-            lanes = self._posting_local if target.only_loopback else self._posting
+            lanes = (self._posting_again if again else self._posting)[target.only_loopback]
             request = self._request("POST", target, headers, body)
             async with (
                 asyncio.timeout(self._settings.post_timeout_seconds),

@@ -63,11 +63,18 @@ class Lanes:
     """
 
     def __init__(
-        self, policy: Policy, resolver: Resolver, tls: ssl.SSLContext, *, count: int, in_flight_each: int
+        self,
+        policy: Policy,
+        resolver: Resolver,
+        tls: ssl.SSLContext,
+        *,
+        count: int,
+        in_flight_each: int,
+        keeps: bool = True,
     ) -> None:
         limits = httpx.Limits(
             max_connections=2 * in_flight_each,
-            max_keepalive_connections=in_flight_each,
+            max_keepalive_connections=in_flight_each if keeps else 0,
             keepalive_expiry=KEEPALIVE_SECONDS,
         )
         self._free = asyncio.Semaphore(count * in_flight_each)

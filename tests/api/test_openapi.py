@@ -23,6 +23,7 @@ from core.media import Media, MediaStoreSettings
 from core.settings import Settings
 from core.store.attempts import Finished
 from tests.support.api import Api, camera, changed, deliver, open_api, row_of, submission
+from tests.support.keys import NORTH, OPERATOR, add_keys
 from tests.support.store import Store, recognised
 from tests.support.tasks import MOMENT, some_task
 
@@ -118,6 +119,8 @@ async def test_every_documented_answer_can_be_had(
     seen = set(api.contract.seen)
     async with open_api(changed(settings, auth="on")) as closed:
         seen |= await _everything(closed)
+        await add_keys(closed, store)
+        await _use_what_operators_may(closed.with_key(NORTH), closed.with_key(OPERATOR))
     empty = {"url": f"sqlite+aiosqlite:///{tmp_path}/empty.db"}
     async with open_api(changed(settings, auth="on", database=empty)) as down:
         seen |= await _everything(down.with_key("mst_any"))
@@ -196,6 +199,28 @@ async def _use_the_rest(api: Api, store: Store) -> None:
     for path in ("/openapi.json", "/docs", "/docs/start.js", "/docs/nothing", "/recognition/1"):
         await api.get(path)
     await api.post("/recognition", submission())
+
+
+_SELECTING = ("/v1/tasks/cancel", "/v1/tasks/retry", "/v1/deliveries/replay")
+_TRIAL = "/v1/systems/north-ranch/test-callback"
+
+
+async def _use_what_operators_may(north: Api, operator: Api) -> None:
+    for path in ("/v1/queues/solo/pause", "/v1/queues/solo/resume", "/v1/systems/north-ranch/secret/rotate"):
+        await north.post(path)
+        await operator.post(path)
+        await operator.post(path.replace("solo", "nothing").replace("north-ranch", "nobody"))
+    for path in (*_SELECTING, _TRIAL):
+        await north.post(path, {"ids": ["1"]})
+        await north.post(path, b"{")
+        await north.post(path, {"colour": "red"})
+        await north.post(path, b"x" * 2_000_000)
+        await north.post(path, b"{}", Content_Type="text/plain")
+    for system in ("north-ranch", "nobody"):
+        await operator.post(_TRIAL.replace("north-ranch", system), {"url": "http://localhost/"})
+    task = await north.accepted()
+    for task_id in (task["id"], "1"):
+        await north.get(f"/v1/tasks/{task_id}/history")
 
 
 async def _everything(api: Api) -> set[tuple[str, str, str]]:

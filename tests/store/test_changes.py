@@ -14,6 +14,7 @@ from core.domain.task import Task, TaskStatus
 from core.errors import NotFound, TaskIsFinal, TaskNotFinal
 from core.store.attempts import Finished
 from core.store.changes import CancelKind, Cancelled, cancel_task, delete_task, retry_task
+from core.store.delivery_log import DeliveryFilter, list_deliveries
 from core.store.tables import delivery_attempt
 from tests.support.store import CAPTURED, Store, recognised
 
@@ -38,13 +39,18 @@ async def test_a_waiting_task_is_cancelled_at_once(store: Store) -> None:
     found = await _cancel(store, waiting, system_code="farm")
 
     stored = await store.reload(waiting)
-    assert found == Cancelled(kind=CancelKind.WAITING, task=replace(stored, updated_at=found.task.updated_at))
+    promised = tuple(await list_deliveries(store.db, DeliveryFilter(task_id=waiting.id), page_size=5))
+    assert found == Cancelled(
+        kind=CancelKind.WAITING,
+        task=replace(stored, updated_at=found.task.updated_at),
+        deliveries=promised,
+    )
     assert stored.status is TaskStatus.CANCELLED
     assert stored.error is not None
     assert stored.error.code == "cancelled_by_caller"
     assert {picture.status for picture in stored.recognitions} == {"failed"}
     assert (await store.task_row(waiting)).dedup_slot is None
-    assert await store.events(waiting) == ["task.cancelled"]
+    assert [sent.event for sent in promised] == ["task.cancelled"]
 
 
 async def test_a_running_task_is_asked_to_stop(store: Store) -> None:
