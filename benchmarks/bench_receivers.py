@@ -142,7 +142,8 @@ def _report(chosen: argparse.Namespace, p50s: list[list[float]], p99s: list[list
     ]
     note = (
         f"From a task's end to its callback at {HEALTHY} healthy receivers; median (min..max) of "
-        f"{chosen.pairs} pairs of rounds of {chosen.seconds:g} s at {chosen.rate:g} tasks/s, {chosen.database}; {where()}."
+        f"{chosen.pairs} pairs of rounds of {chosen.seconds:g} s at {chosen.rate:g} tasks/s, "
+        f"{chosen.database}; {where()}."
     )
     table = ["| receivers | p50 | p99 | p99 ratio | reach (at most) | |", "|---|---|---|---|---|---|", *rows]
     write_section("Callbacks beside a dead and a slow receiver", [note, "", *table])
