@@ -11,6 +11,7 @@ from core.domain.delivery import Delivery
 from core.net import GuardedClient
 from core.queue.breaker import Breaker
 from core.store.changes import cancel_task
+from core.store.tries import TryRecorder
 from core.store.workers import register_worker
 from tests.support.worker_bench import WorkerBench
 from worker.attempt import Carriers
@@ -49,11 +50,12 @@ async def delivering(
     base = bench.base
     identity = Identity(models=("picture",), slots=slots, lease_seconds=60)
     await register_worker(base.db, identity.row(), lease_seconds=600)
-    async with asyncio.TaskGroup() as group:
+    async with TryRecorder(base.db) as recorder, asyncio.TaskGroup() as group:
         carriers = Carriers(group)
         deliverer = Deliverer(
             base.db,
             base.ids,
+            recorder,
             base.plan,
             base.systems,
             Caller(client, schedule_seconds),
