@@ -73,7 +73,7 @@ DELIVERIES = (
         tag="Callbacks",
         name="replayDeliveries",
         summary="Send ended deliveries again, by filter or ids",
-        description="Without `status` and `ids`: those that were not received. Up to 10,000 in one request, "
+        description="Without `status` and `ids`: those that were not received. Up to 5,000 in one request, "
         "in batches; `dry_run` tells how many there are. A delivery keeps its id and its bytes.",
         body=DeliverySelection,
         replies={200: Reply(description="How many", model=BulkView)},

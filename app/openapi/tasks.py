@@ -194,7 +194,7 @@ TASKS = (
             tag="Tasks",
             name=f"{verb}Tasks",
             summary=f"{verb.capitalize()} tasks by filter or ids",
-            description="Each as by the single call; what cannot be changed is left out. Up to 10,000 in one "
+            description="Each as by the single call; what cannot be changed is left out. Up to 5,000 in one "
             "request, in batches; `dry_run` tells how many there are.",
             body=TaskSelection,
             replies={200: Reply(description="How many", model=BulkView)},

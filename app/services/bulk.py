@@ -19,8 +19,8 @@ from core.store.bulk import (
 from core.store.delivery_log import DeliveryFilter, count_replayable, replay_deliveries, replayable_page
 from core.store.tasks import TaskFilter
 
-MAX_CHANGES = 10_000
-"""Of one request; it can be repeated."""
+MAX_CHANGES = 5000
+"""Of one request, which takes some seconds then; it can be repeated."""
 _AT_ONCE = 100
 """Of one transaction."""
 
@@ -41,8 +41,8 @@ class BulkOutcome:
 class BulkService:
     """Use cases on whatever a filter chooses; a system reaches its own alone."""
 
-    def __init__(self, base: Foundation, tasks: TaskService) -> None:
-        self._base, self._tasks = base, tasks
+    def __init__(self, base: Foundation, tasks: TaskService, *, max_changes: int = MAX_CHANGES) -> None:
+        self._base, self._tasks, self._max_changes = base, tasks, max_changes
 
     async def change_tasks(
         self, change: BulkChange, wanted: TaskFilter, principal: Principal, *, dry_run: bool
@@ -50,16 +50,16 @@ class BulkService:
         """Cancel or retry tasks, each as the single call does."""
         own = replace(wanted, system_code=principal.system_code or wanted.system_code)
         if dry_run:
-            return _counted(await count_changeable(self._base.db, change, own))
+            return self._counted(await count_changeable(self._base.db, change, own))
         work = self._cancel if change is BulkChange.CANCEL else self._retry
-        return await _in_batches(partial(changeable_page, self._base.db, change, own), work)
+        return await self._in_batches(partial(changeable_page, self._base.db, change, own), work)
 
     async def replay(self, wanted: DeliveryFilter, principal: Principal, *, dry_run: bool) -> BulkOutcome:
         """Send ended deliveries again, each as the single call does."""
         own = replace(wanted, system_code=principal.system_code or wanted.system_code)
         if dry_run:
-            return _counted(await count_replayable(self._base.db, own))
-        return await _in_batches(partial(replayable_page, self._base.db, own), self._replay)
+            return self._counted(await count_replayable(self._base.db, own))
+        return await self._in_batches(partial(replayable_page, self._base.db, own), self._replay)
 
     async def _cancel(self, task_ids: list[int]) -> int:
         met = await cancel_tasks(self._base.db, self._base.ids, self._base.promises, task_ids)
@@ -76,16 +76,17 @@ class BulkService:
         await self._base.plan.enqueue_deliveries(again)
         return len(again)
 
+    def _counted(self, matched: int) -> BulkOutcome:
+        return BulkOutcome(dry_run=True, matched=matched, has_more=matched > self._max_changes)
 
-def _counted(matched: int) -> BulkOutcome:
-    return BulkOutcome(dry_run=True, matched=matched, has_more=matched > MAX_CHANGES)
-
-
-async def _in_batches(page: Page, change: Change) -> BulkOutcome:
-    """Change page after page; a batch that is committed stays changed whatever becomes of the next."""
-    matched = changed = last_id = 0
-    while matched < MAX_CHANGES and (found := await page(after_id=last_id, limit=_AT_ONCE)):
-        changed += await change(found)
-        matched, last_id = matched + len(found), found[-1]
-    has_more = matched >= MAX_CHANGES and bool(await page(after_id=last_id, limit=1))
-    return BulkOutcome(dry_run=False, matched=matched, changed=changed, has_more=has_more)
+    async def _in_batches(self, page: Page, change: Change) -> BulkOutcome:
+        """Change page after page; a batch that is committed stays changed whatever becomes of the next."""
+        matched = changed = last_id = 0
+        while (left := self._max_changes - matched) > 0:
+            found = await page(after_id=last_id, limit=min(left, _AT_ONCE))
+            if not found:
+                return BulkOutcome(dry_run=False, matched=matched, changed=changed)
+            changed += await change(found)
+            matched, last_id = matched + len(found), found[-1]
+        has_more = bool(await page(after_id=last_id, limit=1))
+        return BulkOutcome(dry_run=False, matched=matched, changed=changed, has_more=has_more)

@@ -155,7 +155,7 @@ class Client:
         """Cancel all tasks that a filter or `ids` choose; with `dry_run` only count them.
 
         Filters are named as in the service: `status` (a list), `camera_id`, `business_id`, `prompt`,
-        `created_after`, `created_before`. One call changes up to 10,000; repeat it while `has_more`.
+        `created_after`, `created_before`. One call changes up to 5,000; repeat it while `has_more`.
         """
         return self._change_many("cancel", selection, dry_run=dry_run)
 

@@ -6,9 +6,13 @@ from typing import Any
 
 import pytest
 
+from app.auth import ANYBODY
+from app.services.bulk import BulkService
 from core.domain.recognition import ErrorNote
 from core.domain.task import TaskStatus
 from core.store.attempts import Finished
+from core.store.bulk import BulkChange
+from core.store.tasks import TaskFilter
 from tests.support.api import Api, camera, row_of, submission
 from tests.support.keys import NORTH, OPERATOR, SOUTH
 from tests.support.store import Store
@@ -97,6 +101,23 @@ async def test_more_than_one_batch_is_changed_in_one_request(api: Api, store: St
 
     assert answer.json == NOTHING | {"matched": 250, "changed": 250}
     assert await store.count("delivery") == 250
+
+
+async def test_a_request_changes_so_many_and_says_that_more_are_left(api: Api) -> None:
+    await api.post("/v1/tasks/batch", {"items": [submission(business_id="flood")] * 250})
+    context, wanted = api.app.extensions["muster"], TaskFilter(business_id="flood")
+    bulk = BulkService(context.base, context.tasks, max_changes=120)
+
+    looked = await bulk.change_tasks(BulkChange.CANCEL, wanted, ANYBODY, dry_run=True)
+    done = [await bulk.change_tasks(BulkChange.CANCEL, wanted, ANYBODY, dry_run=False) for _ in range(4)]
+
+    assert (looked.matched, looked.has_more) == (250, True)
+    assert [(one.changed, one.has_more) for one in done] == [
+        (120, True),
+        (120, True),
+        (10, False),
+        (0, False),
+    ]
 
 
 @pytest.mark.parametrize(
