@@ -55,8 +55,9 @@ class AdministrationService:
 
     async def rotate_secret(self, code: str) -> RotatedSecret:
         """Give a system a new callback secret; the one before it signs along for a day. Raises NotFound."""
-        secret = await self._base.systems.rotate(code, overlap_seconds=SECRET_OVERLAP_SECONDS)
         until = await self._base.db.now() + timedelta(seconds=SECRET_OVERLAP_SECONDS)
+        # Last, for a secret that is made must be told.
+        secret = await self._base.systems.rotate(code, overlap_seconds=SECRET_OVERLAP_SECONDS)
         return RotatedSecret(secret=written_secret(secret), old_secret_until=until)
 
     async def try_callback(self, code: str, url: str) -> CallbackTrial:
