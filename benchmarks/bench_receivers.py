@@ -146,7 +146,11 @@ def _report(chosen: argparse.Namespace, p50s: list[list[float]], p99s: list[list
         f"{chosen.database}; {where()}."
     )
     table = ["| receivers | p50 | p99 | p99 ratio | reach (at most) | |", "|---|---|---|---|---|---|", *rows]
-    write_section("Callbacks beside a dead and a slow receiver", [note, "", *table])
+    hint = (
+        "What the p99 varies by from round to round with all receivers healthy is the service's own at this "
+        "rate; the p50 of both sides says more about what the bad ones add."
+    )
+    write_section("Callbacks beside a dead and a slow receiver", [note, "", *table, "", hint])
 
 
 if __name__ == "__main__":
