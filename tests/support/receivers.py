@@ -14,6 +14,7 @@ from core.store.changes import cancel_task
 from core.store.tries import TryRecorder
 from core.store.workers import register_worker
 from tests.support.worker_bench import WorkerBench
+from worker.afterwards import Afterwards
 from worker.attempt import Carriers
 from worker.callback import Caller
 from worker.identity import Identity
@@ -50,12 +51,17 @@ async def delivering(
     base = bench.base
     identity = Identity(models=("picture",), slots=slots, lease_seconds=60)
     await register_worker(base.db, identity.row(), lease_seconds=600)
-    async with TryRecorder(base.db) as recorder, asyncio.TaskGroup() as group:
+    async with (
+        TryRecorder(base.db) as recorder,
+        Afterwards(base.plan, base.events) as afterwards,
+        asyncio.TaskGroup() as group,
+    ):
         carriers = Carriers(group)
         deliverer = Deliverer(
             base.db,
             base.ids,
             recorder,
+            afterwards,
             base.plan,
             base.systems,
             Caller(client, schedule_seconds),
