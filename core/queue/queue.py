@@ -124,6 +124,15 @@ class TaskQueue(Upkeep):
         arguments = [self._default_max_running, *map(str, members)]
         return [CancelOutcome(outcome) for outcome in await self._run("cancel", arguments)]
 
+    async def hasten(self, limits: Sequence[tuple[Member, int]]) -> list[bool]:
+        """Let entries be due, or their leases end, in so many milliseconds at most; True = was later."""
+        if not limits:
+            return []
+        arguments: list[str | int] = []
+        for member, at_most_ms in limits:
+            arguments += (str(member), at_most_ms)
+        return _booleans(await self._run("hasten", arguments))
+
     async def set_limits(self, limits: Sequence[FlowLimit]) -> None:
         """Write flows' weights and bounds, hold or free them, and bring back what now fits."""
         if not limits:
@@ -137,11 +146,11 @@ class TaskQueue(Upkeep):
 
     async def rebuild_begin(self, rebuild_id: str) -> None:
         """Begin a rebuild: from now on only entries under this id are part of it."""
-        await self._run("rebuild", ["begin", rebuild_id])
+        await self._run("rebuild", ["begin", rebuild_id, ""])
 
     async def rebuild_end(self, rebuild_id: str) -> bool:
         """End a rebuild and set a new epoch; False = another has begun, or Redis was emptied."""
-        return bool(await self._run("rebuild", ["end", rebuild_id]))
+        return bool(await self._run("rebuild", ["end", rebuild_id, await self.run_id()]))
 
 
 def _message(message: str | None) -> str:
