@@ -147,8 +147,11 @@ class MediaSettings(_Group):
 class RetentionSettings(_Group):
     """What is kept for how long."""
 
-    completed_days: float = Field(30, gt=0, description="Completed, cancelled and expired tasks")
+    completed_days: float = Field(30, gt=0, description="Completed tasks, with pictures and callbacks")
     failed_days: float = Field(90, gt=0, description="Failed tasks")
+    cancelled_days: float = Field(30, gt=0, description="Cancelled tasks")
+    expired_days: float = Field(30, gt=0, description="Expired tasks")
+    worker_days: float = Field(7, gt=0, description="Rows of workers that have left or died")
 
 
 _SHIFTS = (

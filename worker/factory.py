@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from core.domain.routing import QueueName
+from core.domain.task import TaskStatus
 from core.foundation import Foundation, net_settings
 from core.net import GuardedClient
 from core.queue.events import Events
@@ -24,7 +26,7 @@ from worker.compute import Compute, ComputeSettings
 from worker.execution import Execution
 from worker.fetch import PictureSource
 from worker.handover import Handover
-from worker.health import Health, Pulse, serve_health
+from worker.health import LIVE_SECONDS, Health, Pulse, serve_health
 from worker.identity import Identity
 from worker.loop import Loop
 from worker.loops.deliverer import Deliverer, DelivererSettings
@@ -96,7 +98,7 @@ async def open_worker(settings: Settings, group: asyncio.TaskGroup) -> AsyncIter
         )
         await compute.ready()
         parts = _parts(bench, compute, client)
-        health = Health(base.db, bench.pulse, parts.slots[0])
+        health = Health(base.db, bench.pulse, base.measures().take)
         await stack.enter_async_context(
             serve_health(health, host=settings.worker.host, port=settings.worker.port)
         )
@@ -131,7 +133,6 @@ def _parts(bench: _Bench, compute: Compute, client: GuardedClient) -> Parts:
             max_delivery_crashes=settings.delivery.max_crashes,
         ),
     )
-    beat_seconds = identity.lease_seconds / 3
     return Parts(
         db=base.db,
         identity=identity,
@@ -140,16 +141,33 @@ def _parts(bench: _Bench, compute: Compute, client: GuardedClient) -> Parts:
         scheduler=_scheduler(bench, leaser),
         carriers=bench.carriers,
         claiming=(
-            Loop("leaser", bench.pulse.before(leaser.step)),
+            _claiming("leaser", leaser, bench),
             Loop("solo", solo.step),
-            Loop("deliverer", deliverer.step),
+            _claiming("deliverer", deliverer, bench),
         ),
-        keeping=(
-            Loop("extender", extender.step, every_seconds=beat_seconds),
-            Loop("delivery-extender", deliverer.extend, every_seconds=beat_seconds),
-            Loop("reaper", reaper.step, every_seconds=1.0),
-        ),
+        keeping=_keeping(bench, extender, deliverer, reaper),
         slots=gates,
+    )
+
+
+def _claiming(name: str, filler: Leaser | Deliverer, bench: _Bench) -> Loop:
+    """A loop that asks a queue for work; one whose hands are full need not ask, unless they are stuck."""
+    slots, identity = filler.slots, bench.identity
+
+    def need_not_ask() -> bool:
+        # While the database is away results are held in hand: that is no reason to start anew.
+        return slots.free == 0 and not (slots.is_jammed and identity.is_steady)
+
+    return Loop(name, bench.pulse.before(name, filler.step, unless=need_not_ask))
+
+
+def _keeping(bench: _Bench, extender: Extender, deliverer: Deliverer, reaper: Reaper) -> Sequence[Loop]:
+    lease_seconds = bench.identity.lease_seconds
+    beat = bench.pulse.before("extender", extender.step, within_seconds=max(LIVE_SECONDS, lease_seconds))
+    return (
+        Loop("extender", beat, every_seconds=lease_seconds / 3),
+        Loop("delivery-extender", deliverer.extend, every_seconds=lease_seconds / 3),
+        Loop("reaper", bench.pulse.before("reaper", reaper.step), every_seconds=1.0),
     )
 
 
@@ -203,24 +221,30 @@ def _scheduler(bench: _Bench, leaser: Leaser) -> Scheduler:
     reconciler = Reconciler(base.db, base.ids, base.promises, base.plan)
 
     leaser.claimed = reconciler.see_claim
-    kept = settings.retention
-    pruner = Pruner(
-        base.db,
-        base.media,
-        PrunerSettings(
-            completed_days=kept.completed_days,
-            failed_days=kept.failed_days,
-            upload_ttl_seconds=settings.media.upload_ttl_seconds,
-        ),
-    )
+    pruner = Pruner(base.db, base.media, _pruner_settings(settings))
     scheduler = Scheduler()
-    scheduler.every(1.0, "beat", reconciler.beat)
+    reconciler.hurry = partial(scheduler.hurry, "beat")
+    scheduler.every(1.0, "beat", bench.pulse.before("beat", reconciler.beat))
     scheduler.every(1.0, "expire", reconciler.expire)
     scheduler.every(settings.queue.scan_seconds, "scan", reconciler.scan)
     scheduler.every(settings.queue.sweep_seconds, "sweep", reconciler.sweep)
     scheduler.every(_LIMITS_SECONDS, "limits", base.plan.restore_limits)
     scheduler.every(_PRUNE_SECONDS, "prune", pruner.step)
     return scheduler
+
+
+def _pruner_settings(settings: Settings) -> PrunerSettings:
+    kept = settings.retention
+    return PrunerSettings(
+        task_days={
+            TaskStatus.COMPLETED: kept.completed_days,
+            TaskStatus.FAILED: kept.failed_days,
+            TaskStatus.CANCELLED: kept.cancelled_days,
+            TaskStatus.EXPIRED: kept.expired_days,
+        },
+        worker_days=kept.worker_days,
+        upload_ttl_seconds=settings.media.upload_ttl_seconds,
+    )
 
 
 def _compute_settings(settings: Settings) -> ComputeSettings:

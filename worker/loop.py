@@ -14,6 +14,8 @@ log = structlog.get_logger()
 
 JITTER = 0.3
 _BACKOFF_BASE_SECONDS, _BACKOFF_CAP_SECONDS = 0.1, 2.0
+_BACKOFF_LEAST_SECONDS = 0.01
+"""Full jitter, but no step follows a failed one at once."""
 
 
 class Loop:
@@ -57,7 +59,7 @@ class Loop:
         if not self._failures:
             return every_seconds
         ceiling = min(_BACKOFF_CAP_SECONDS, _BACKOFF_BASE_SECONDS * 2.0 ** min(self._failures, 10))
-        backoff_seconds = random.uniform(ceiling / 4, ceiling)
+        backoff_seconds = random.uniform(_BACKOFF_LEAST_SECONDS, ceiling)
         # A heartbeat that failed is due again before the next would be.
         return min(every_seconds, backoff_seconds) if every_seconds else backoff_seconds
 

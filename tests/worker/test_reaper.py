@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from core.domain.delivery import DeliveryStatus
-from core.domain.recognition import ErrorNote
 from core.domain.routing import QueueName, member_of_delivery, member_of_task
 from core.domain.task import Task, TaskStatus
-from core.media import Media, MediaStoreSettings
 from core.queue.lease import Claim, Entry
 from core.store.attempts import Finished, PutBack
 from core.store.deliveries import start_deliveries
 from tests.support.store import Store, recognised
 from tests.support.worker_bench import WorkerBench, until
 from worker.identity import Identity
-from worker.loops.pruner import Pruner, PrunerSettings
 from worker.loops.reaper import Reaper, ReaperSettings
 
 LEASE_SECONDS = 15.0
@@ -188,27 +184,3 @@ async def test_a_delivery_of_a_lost_worker_is_sent_again_but_not_for_ever(
     if expected:
         again = await claimed(bench, QueueName.DELIVERY)
         assert [found.member for found in again.leases] == [member_of_delivery(sent)]
-
-
-async def test_the_pruner_erases_what_was_kept_long_enough_with_its_pictures(
-    bench: WorkerBench, tmp_path: Path
-) -> None:
-    media = Media(MediaStoreSettings(folder=tmp_path / "kept"))
-    note = ErrorNote(code="task_timeout", message="late")
-    ends = [Finished(status=TaskStatus.COMPLETED), Finished(status=TaskStatus.FAILED, error=note)]
-    tasks = []
-    for end in ends:
-        task, _ = await running(bench)
-        key = await media.put_annotated(task.id, task.recognitions[0].id, b"jpeg")
-        await store(bench).record(task, replace(recognised(task.recognitions[0]), media_key=key), end=end)
-        tasks.append(task)
-    soon = PrunerSettings(completed_days=0.01 / 86_400, failed_days=90, upload_ttl_seconds=60)
-
-    async def left() -> int:
-        await Pruner(bench.base.db, media, soon).step()
-        return await store(bench).count("task")
-
-    await until(left, lambda count: count == 1)
-    assert (await bench.reload(tasks[1])).status is TaskStatus.FAILED
-    files = [path.name for path in (tmp_path / "kept").rglob("*.jpg")]
-    assert files == [f"{tasks[1].recognitions[0].id}.jpg"]

@@ -73,3 +73,15 @@ async def test_whoever_closed_the_gate_may_take_one_himself() -> None:
     assert (slots.taken, slots.free) == (1, 0)
     slots.give_back()
     assert slots.taken == 0
+
+
+async def test_after_a_failure_it_begins_with_one_and_doubles() -> None:
+    slots, taken = Slots(8), []
+    slots.slow_down()
+    for _ in range(5):
+        taken.append(await slots.take_free())
+        slots.give_back(taken[-1])
+        slots.speed_up()
+    assert taken == [1, 2, 4, 8, 8]
+    slots.slow_down()
+    assert slots.take_at_once() == 1

@@ -10,7 +10,7 @@ import structlog
 from core.domain.message import TaskMessage
 from core.domain.routing import QueueName
 from core.domain.task import Task
-from core.errors import DatabaseUnavailable, LeaseLost, QueueUnavailable
+from core.errors import DatabaseUnavailable, LeaseLost, QueueUnavailable, Unavailable
 from core.plan import Plan
 from core.queue.events import EventKind, Events
 from core.queue.lease import Claim, Lease, Outcome, Settlement
@@ -84,6 +84,10 @@ class Leaser:
             self.claimed(name, claim)
             if claim.leases:
                 attempts = await self._start(name, token, claim.leases)
+                self.slots.speed_up()
+        except Unavailable:
+            self.slots.slow_down()
+            raise
         finally:
             self.slots.give_back(count - len(attempts))
         return claim, attempts
