@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,7 +17,7 @@ from enum import StrEnum
 
 from core import metrics
 from core.domain.routing import Member, QueueName
-from core.queue.lease import CancelOutcome, Entry, Place
+from core.queue.lease import CancelOutcome, Entry, Limit, Place
 from core.queue.locks import NamedLock
 from core.queue.queue import TaskQueue
 from core.store.engine import Database
@@ -25,10 +25,10 @@ from core.store.standings import Kind, Phase, Standing, kind_of, standings, wait
 
 SPREAD_SECONDS = 3.0
 """What fell due during an outage comes back over so many seconds, not all at one moment."""
-LATE_SECONDS = 5.0
+LATE_MS = 5000
 """An entry may be due so much later than its row says; more than the spread."""
-LAPSE_MS = 2000
-"""A lease on what its row has left behind ends so soon; a settlement under way still finds it."""
+LAPSE_MS = 4000
+"""A lease on what its row has left behind ends within this; a settlement under way still finds it."""
 
 
 class Repair(StrEnum):
@@ -138,8 +138,8 @@ class Comparison:
         good = [member for member in page if self._fits(place, member, rows.get(member.id))]
         ghosts = set(page).difference(good)
         if place is Place.LEASED:
-            await self._hasten(Repair.GHOST, [(member, LAPSE_MS) for member in ghosts])
-            await self._hasten(Repair.STUCK, [(member, self._longest_lease_ms) for member in good])
+            await self._cut_leases(Repair.GHOST, ghosts, LAPSE_MS)
+            await self._cut_leases(Repair.STUCK, good, self._longest_lease_ms)
             return
         # One that was retried by its owner since its row was read may go too; the next scan finds it.
         outcomes = await self._queue.cancel(list(ghosts))
@@ -157,11 +157,18 @@ class Comparison:
 
     async def _hasten_late(self, rows: Sequence[Standing]) -> None:
         at = await self._db.now()
-        late_ms = int(LATE_SECONDS * 1000)
-        limits = [(row.member, delay_ms_until(row.next_attempt_at, at) + late_ms) for row in rows]
+        due = [(row.member, delay_ms_until(row.next_attempt_at, at)) for row in rows]
+        limits = [
+            Limit(member=member, at_most_ms=delay_ms + LATE_MS, then_ms=delay_ms) for member, delay_ms in due
+        ]
         await self._hasten(Repair.LATE, limits)
 
-    async def _hasten(self, kind: Repair, limits: Sequence[tuple[Member, int]]) -> None:
+    async def _cut_leases(self, kind: Repair, members: Iterable[Member], at_most_ms: int) -> None:
+        await self._hasten(
+            kind, [Limit(member=one, at_most_ms=at_most_ms, then_ms=at_most_ms // 2) for one in members]
+        )
+
+    async def _hasten(self, kind: Repair, limits: Sequence[Limit]) -> None:
         self._repairs.note(self._name, kind, sum(await self._queue.hasten(limits)))
 
     async def _judge_messages(self, ids: Sequence[int]) -> None:

@@ -87,6 +87,15 @@ class Settlement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """How far off an entry's time, or the end of its lease, may be; beyond it comes `then_ms` from now."""
+
+    member: Member
+    at_most_ms: int
+    then_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FlowLimit:
     """A flow's share and bounds; `hold_ms` None leaves a hold as it is, 0 frees the flow."""
 

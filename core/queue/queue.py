@@ -15,7 +15,7 @@ from core.errors import StalePlan
 from core.ids import EPOCH_MS
 from core.queue.connections import RedisConnections
 from core.queue.keys import DEFAULT_NAMESPACE, QueueKeys
-from core.queue.lease import CancelOutcome, Claim, Entry, FlowLimit, Lease, Settlement
+from core.queue.lease import CancelOutcome, Claim, Entry, FlowLimit, Lease, Limit, Settlement
 from core.queue.scripts import Scripts, load_sources
 from core.queue.upkeep import Upkeep
 
@@ -124,13 +124,13 @@ class TaskQueue(Upkeep):
         arguments = [self._default_max_running, *map(str, members)]
         return [CancelOutcome(outcome) for outcome in await self._run("cancel", arguments)]
 
-    async def hasten(self, limits: Sequence[tuple[Member, int]]) -> list[bool]:
-        """Let entries be due, or their leases end, in so many milliseconds at most; True = was later."""
+    async def hasten(self, limits: Sequence[Limit]) -> list[bool]:
+        """Bring forward what is due, or leased, for longer than its limit; True = it was."""
         if not limits:
             return []
         arguments: list[str | int] = []
-        for member, at_most_ms in limits:
-            arguments += (str(member), at_most_ms)
+        for limit in limits:
+            arguments += (str(limit.member), limit.at_most_ms, min(limit.then_ms, limit.at_most_ms))
         return _booleans(await self._run("hasten", arguments))
 
     async def set_limits(self, limits: Sequence[FlowLimit]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from core.domain.routing import Member
-from core.queue.lease import Entry, Loss, Outcome, Settlement
+from core.queue.lease import Entry, Limit, Loss, Outcome, Settlement
 from core.queue.queue import TaskQueue
 from tests.support.valkey import PrivateValkey
 
@@ -34,17 +34,18 @@ async def test_messages_are_met_on_a_walk_and_dropped_by_id(queue: TaskQueue) ->
 async def test_what_is_due_too_late_is_brought_forward_and_nothing_is_put_off(queue: TaskQueue) -> None:
     delays = {1: HOUR_MS, 2: 50, 3: 0}
     await queue.enqueue([Entry(member=member(n), delay_ms=delay) for n, delay in delays.items()])
-    soon = [(member(number), 5000) for number in (1, 2, 3, 4)]
+    soon = [Limit(member=member(number), at_most_ms=5000, then_ms=1000) for number in (1, 2, 3, 4)]
     assert await queue.hasten(soon) == [True, False, False, False]
     due = await scores(queue, queue.keys.delayed)
-    assert due[2] < due[1] <= await queue.now_ms() + 5000
+    assert due[2] < due[1] <= await queue.now_ms() + 1000
     assert await queue.hasten(soon) == [False] * 4
 
 
 async def test_a_lease_that_lasts_too_long_is_cut_and_can_still_be_settled(queue: TaskQueue) -> None:
     await queue.enqueue([Entry(member=member(1))])
     await queue.claim(MINE, HOUR_MS, 1)
-    assert await queue.hasten([(member(1), LEASE_MS)]) == [True]
+    limit = Limit(member=member(1), at_most_ms=LEASE_MS, then_ms=LEASE_MS)
+    assert await queue.hasten([limit]) == [True]
     expires_at_ms = (await scores(queue, queue.keys.leased))[1]
     assert expires_at_ms <= await queue.now_ms() + LEASE_MS
     assert await queue.settle([Settlement(member=member(1), token=MINE, outcome=Outcome.ACK)]) == [True]

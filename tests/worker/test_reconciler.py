@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from time import monotonic
 
+from structlog.testing import capture_logs
+
+from core import metrics
 from core.domain.routing import QueueName, member_of_task
 from core.domain.task import TaskStatus
 from core.queue.lease import Entry
+from tests.support.metrics import counted
 from tests.support.valkey import PrivateValkey
 from tests.support.worker_bench import WorkerBench, open_bench, running_worker, until
 from worker.loops.reconciler import Reconciler
@@ -157,3 +162,39 @@ async def test_a_stale_entry_leads_to_nothing(bench: WorkerBench) -> None:
     after = await bench.reload(task)
     assert (after.attempt, after.completed_at) == (1, ended.completed_at)
     assert bench.fetches("/stale.jpg") == 1
+
+
+async def test_of_many_workers_one_rebuilds_and_one_sweeps(bench: WorkerBench, valkey: PrivateValkey) -> None:
+    await bench.submit(bench.pictures.url("/once.jpg"))
+    workers = [reconciler(bench) for _ in range(4)]
+    for one in workers:
+        await one.beat()
+    valkey.flush()
+    rebuilds = counted(metrics.REBUILDS.labels("emptied"))
+    await asyncio.gather(*(one.beat() for one in workers))
+    await asyncio.gather(*(one.beat() for one in workers))
+    assert counted(metrics.REBUILDS.labels("emptied")) == rebuilds + 1
+    with capture_logs() as lines:
+        for one in workers:
+            await one.scan()
+        for one in workers:
+            await one.scan()
+    assert [line["event"] for line in lines].count("plan.swept") <= 1
+    assert await waiting(bench) == 1
+
+
+async def test_a_claim_without_an_epoch_hurries_the_beat_but_not_again_and_again(
+    bench: WorkerBench, valkey: PrivateValkey
+) -> None:
+    base, seconds, hurried = bench.base, [0.0], [0]
+    mine = Reconciler(base.db, base.ids, base.promises, base.plan, clock=lambda: seconds[0])
+    mine.hurry = lambda: hurried.append(1)
+    await mine.beat()
+    queue = base.plan.queues.recognition
+    whole = await queue.claim("mine", 1000, 0)
+    valkey.flush()
+    lost = await queue.claim("mine", 1000, 0)
+    for at, claim, times in ((1.0, whole, 0), (1.0, lost, 1), (1.1, lost, 1), (2.0, lost, 2)):
+        seconds[0] = at
+        mine.see_claim(QueueName.RECOGNITION, claim)
+        assert sum(hurried) == times

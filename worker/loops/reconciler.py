@@ -29,10 +29,19 @@ _HURRY_AGAIN_SECONDS = 0.25
 class Reconciler:
     """The duties that compare database and Redis; any number of workers may run them at once."""
 
-    def __init__(self, db: Database, ids: Ids, promises: Promises, plan: Plan) -> None:
+    def __init__(
+        self,
+        db: Database,
+        ids: Ids,
+        promises: Promises,
+        plan: Plan,
+        *,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self._db, self._ids, self._promises, self._plan = db, ids, promises, plan
+        self._clock = clock
         self._last: dict[str, Beat] = {}
-        self._beaten_at = monotonic()
+        self._beaten_at = self._clock()
         self._needs_sweep = True
         self._sweep_wanted_ms: int | None = None
         self.hurry: Callable[[], None] = lambda: None
@@ -92,7 +101,7 @@ class Reconciler:
 
     async def beat(self) -> None:
         """One heartbeat in Redis; a plan that was lost or rolled back is rebuilt at once."""
-        self._beaten_at = monotonic()
+        self._beaten_at = self._clock()
         losses: list[Loss | None] = []
         try:
             for queue in self._plan.queues.all():
@@ -108,8 +117,8 @@ class Reconciler:
 
     def see_claim(self, name: QueueName, claim: Claim) -> None:
         """Notice between heartbeats that Redis was emptied: the epoch is missing."""
-        if not claim.epoch and monotonic() - self._beaten_at > _HURRY_AGAIN_SECONDS:
-            self._beaten_at = monotonic()
+        if not claim.epoch and self._clock() - self._beaten_at > _HURRY_AGAIN_SECONDS:
+            self._beaten_at = self._clock()
             log.debug("plan.epoch_missing", queue=name.value)
             self.hurry()
 
