@@ -22,7 +22,6 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
-from benchmarks.filling import Filling, fill
 from benchmarks.report import spread, where, write_section
 from benchmarks.service import ROOT
 from core.domain.routing import QueueName
@@ -31,6 +30,7 @@ from core.foundation import Foundation
 from core.queue.lease import Outcome, Settlement
 from core.settings import load_settings
 from core.store import migrate
+from tests.support.filling import Filling, fill
 from tests.support.servers import PrivateMariadb
 from tests.support.valkey import PrivateValkey
 

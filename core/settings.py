@@ -76,6 +76,9 @@ class IntakeSettings(_Group):
     max_upload_bytes: int = Field(20_000_000, ge=1024, description="Largest uploaded picture")
     max_pending: int = Field(2000, ge=1, description="Requests that may wait for the database at once")
     max_group: int = Field(200, ge=1, description="Requests committed in one transaction at most")
+    stalled_seconds: float = Field(
+        60.0, gt=0, description="Without a commit or a refusal for so long a web process is not live"
+    )
 
 
 class FetchSettings(_Group):

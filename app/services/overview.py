@@ -29,8 +29,6 @@ from core.store.submissions import Submissions
 from core.store.tasks import oldest_waiting_id
 from core.store.workers import Worker, list_workers
 
-LIVE_SECONDS = 60.0
-"""No commit takes so long, nor the refusal of one."""
 _STATS_KEPT_SECONDS = 1
 
 
@@ -89,7 +87,9 @@ class OverviewService:
     def standstills(self) -> list[str]:
         """Why this process should be started anew; a database that is away is none: it refuses in time."""
         seconds = self._submissions.stalled_seconds
-        return [f"submissions have not moved for {seconds:.0f} s"] if seconds > LIVE_SECONDS else []
+        if seconds <= self._base.settings.intake.stalled_seconds:
+            return []
+        return [f"submissions have not moved for {seconds:.0f} s"]
 
     async def faults(self) -> list[str]:
         """Why this process cannot serve; empty = ready. Redis is not needed to accept tasks."""

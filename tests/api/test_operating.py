@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ from core.settings import Settings
 from tests.support.api import Api, changed, deliver, open_api, row_of, submission
 from tests.support.store import Store
 from tests.support.valkey import PrivateValkey
+from tests.support.worker_bench import until
 
 HOOK = "https://erp.example/hook?key=secret"
 
@@ -179,3 +183,34 @@ async def test_metrics_tell_depths_and_no_tenants(api: Api) -> None:
     assert 'muster_queue_entries{place="ready",queue="recognition"} 1.0' in text
     assert "muster_oldest_waiting_seconds" in text
     assert "north-ranch" not in text
+
+
+async def test_metrics_are_told_while_redis_is_away_without_old_figures(
+    api: Api, valkey: PrivateValkey
+) -> None:
+    await api.accepted()
+    assert b'place="ready",queue="recognition"' in (await api.get("/metrics")).content
+    valkey.kill()
+    try:
+        answer = await api.get("/metrics")
+    finally:
+        valkey.start()
+    assert answer.status == 200
+    assert b"muster_queue_entries{" not in answer.content
+    assert b"muster_ready_lag_seconds{" not in answer.content
+    assert b"muster_oldest_waiting_seconds 0.0" not in answer.content
+
+
+async def test_a_process_whose_submissions_stand_still_is_to_be_started_anew(
+    settings: Settings, tmp_path: Path
+) -> None:
+    async with open_api(changed(settings, intake={"stalled_seconds": 0.05})) as api:
+        with closing(sqlite3.connect(tmp_path / "muster.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")  # a writer that has got stuck: nobody else can commit
+            waiting = asyncio.ensure_future(api.post("/v1/tasks", submission()))
+            answer = await until(lambda: api.get("/livez"), lambda found: found.status != 200)
+            other.execute("ROLLBACK")
+        assert answer.json["status"] == "not live"
+        assert "submissions have not moved" in answer.json["reasons"][0]
+        assert (await waiting).status == 202
+        assert (await api.get("/livez")).status == 200

@@ -7,15 +7,10 @@ from pathlib import Path
 from core import metrics
 from core.domain.routing import QueueName
 from core.queue.lease import Place
+from tests.support.duties import reconciler
 from tests.support.metrics import counted
 from tests.support.valkey import PrivateValkey
 from tests.support.worker_bench import WorkerBench, open_bench
-from worker.loops.reconciler import Reconciler
-
-
-def reconciler(bench: WorkerBench) -> Reconciler:
-    base = bench.base
-    return Reconciler(base.db, base.ids, base.promises, base.plan)
 
 
 async def waiting(bench: WorkerBench) -> int:

@@ -16,23 +16,13 @@ from core.store.attempts import Finished
 from core.store.pruning import prune_tasks
 from core.store.tables import worker
 from core.store.types import server_now
-from tests.support.store import Store, recognised
+from tests.support.duties import pruner, store_of
+from tests.support.store import recognised
 from tests.support.worker_bench import WorkerBench, until
-from worker.loops.pruner import Pruner, PrunerSettings
 
 JPEG = b"jpeg"
 SOON_DAYS = 0.01 / 86_400
 LATE = ErrorNote(code="task_timeout", message="late")
-
-
-def store(bench: WorkerBench) -> Store:
-    return Store(db=bench.base.db, ids=bench.base.ids, promises=bench.base.promises)
-
-
-def pruner(bench: WorkerBench, media: Media, **days: float) -> Pruner:
-    kept = {status: days.get(status.value, 90.0) for status in TaskStatus if status.is_final}
-    settings = PrunerSettings(task_days=kept, worker_days=7, upload_ttl_seconds=60)
-    return Pruner(bench.base.db, media, settings)
 
 
 def pictures(folder: Path) -> set[str]:
@@ -41,7 +31,7 @@ def pictures(folder: Path) -> set[str]:
 
 async def ended(bench: WorkerBench, media: Media, end: Finished) -> Task:
     """A task that has ended, with a picture."""
-    stored = store(bench)
+    stored = store_of(bench)
     task = await bench.submit(bench.pictures.url("/picture.jpg"), callback_url=None)
     (begun,) = (await stored.start(task)).tasks
     picture = begun.recognitions[0]
@@ -68,7 +58,7 @@ async def test_the_pruner_erases_what_was_kept_long_enough_with_its_pictures(
 
     async def left() -> int:
         await pruner(bench, media, completed=SOON_DAYS).step()
-        return await store(bench).count("task")
+        return await store_of(bench).count("task")
 
     await until(left, lambda count: count == 1)
     assert (await bench.reload(failed)).status is TaskStatus.FAILED
@@ -98,7 +88,7 @@ async def test_a_pruner_that_dies_between_row_and_picture_leaves_nothing_in_the_
     async def left() -> int:
         # The batch of a pruner that dies here: its rows are gone, its pictures are not.
         await prune_tasks(bench.base.db, TaskStatus.COMPLETED, older_than_seconds=0.01)
-        return await store(bench).count("task")
+        return await store_of(bench).count("task")
 
     await until(left, lambda count: count == 0)
     assert len(pictures(folder)) == 1
@@ -110,7 +100,7 @@ async def test_a_pruner_that_dies_between_row_and_picture_leaves_nothing_in_the_
 
 
 async def test_rows_of_workers_that_have_left_are_forgotten(bench: WorkerBench, media: Media) -> None:
-    stored = store(bench)
+    stored = store_of(bench)
     await stored.ids.take()
     gone, _alive = await stored.open_worker(), await stored.open_worker()
     long_ago = server_now(-timedelta(days=8).total_seconds())

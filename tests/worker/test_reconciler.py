@@ -11,18 +11,16 @@ from structlog.testing import capture_logs
 from core import metrics
 from core.domain.routing import QueueName, member_of_task
 from core.domain.task import TaskStatus
+from core.queue.events import EventKind
 from core.queue.lease import Entry
+from tests.support.duties import reconciler
+from tests.support.listening import heard_during
 from tests.support.metrics import counted
 from tests.support.valkey import PrivateValkey
 from tests.support.worker_bench import WorkerBench, open_bench, running_worker, until
 from worker.loops.reconciler import Reconciler
 
 RECOVERY_SECONDS = 5.0
-
-
-def reconciler(bench: WorkerBench) -> Reconciler:
-    base = bench.base
-    return Reconciler(base.db, base.ids, base.promises, base.plan)
 
 
 async def waiting(bench: WorkerBench) -> int:
@@ -148,6 +146,23 @@ async def test_a_task_that_waited_too_long_expires_and_its_caller_is_told(bench:
     assert bench.fetches("/expired.jpg") == 0
 
 
+async def test_who_waits_for_a_task_hears_at_once_that_it_has_expired(bench: WorkerBench) -> None:
+    task = await bench.submit(bench.pictures.url("/late.jpg"), queue_ttl_seconds=1)
+
+    async def expire() -> None:
+        mine = reconciler(bench)
+
+        async def left() -> int:
+            await mine.expire()
+            return await waiting(bench)
+
+        await until(left, lambda count: count == 0)
+
+    told = await heard_during(bench.base.events, expire)
+    assert (told.kind, told.id, told.status) == (EventKind.ENDED, task.id, "expired")
+    assert (await bench.stats(QueueName.DELIVERY)).ready == 1
+
+
 async def test_a_stale_entry_leads_to_nothing(bench: WorkerBench) -> None:
     task = await bench.submit(bench.pictures.url("/stale.jpg"))
     async with running_worker(bench.settings):
@@ -171,8 +186,8 @@ async def test_of_many_workers_one_rebuilds_and_one_sweeps(bench: WorkerBench, v
         await one.beat()
     valkey.flush()
     rebuilds = counted(metrics.REBUILDS.labels("emptied"))
-    await asyncio.gather(*(one.beat() for one in workers))
-    await asyncio.gather(*(one.beat() for one in workers))
+    for _ in range(2):
+        await asyncio.gather(*(one.beat() for one in workers))
     assert counted(metrics.REBUILDS.labels("emptied")) == rebuilds + 1
     with capture_logs() as lines:
         for one in workers:
