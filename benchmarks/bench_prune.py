@@ -158,8 +158,8 @@ def write(kind: str, found: Measured, clock: Clock) -> None:
     print(kind, row, flush=True)
     note = (
         "Every task has a picture, three lines of history, a delivered callback and its log: seven rows. "
-        f"{where()}. One run; batches of 100 tasks, a transaction each, flushed to disk. The questions beside "
-        "it are the first page of what waits and the oldest of it."
+        f"{where()}. One run; batches of 100 tasks, a transaction each, flushed to disk. The questions "
+        "beside it are the first page of what waits and the oldest of it."
     )
     write_section(f"Pruning a large table, {kind}", [note, "", heading, "|---" * 8 + "|", row])
 

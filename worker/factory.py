@@ -6,10 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 
 from core.domain.routing import QueueName
-from core.domain.task import TaskStatus
 from core.foundation import Foundation, net_settings
 from core.net import GuardedClient
 from core.queue.events import Events
@@ -32,17 +30,13 @@ from worker.loop import Loop
 from worker.loops.deliverer import Deliverer, DelivererSettings
 from worker.loops.extender import Extender
 from worker.loops.leaser import Leaser
-from worker.loops.pruner import Pruner, PrunerSettings
 from worker.loops.reaper import Reaper, ReaperSettings
-from worker.loops.reconciler import Reconciler
-from worker.loops.scheduler import Scheduler
 from worker.loops.solo import Solo
 from worker.pictures import PictureSettings, PictureWork
 from worker.runner import Parts, Runner
 from worker.slots import Slots
+from worker.timetable import timetable
 
-_PRUNE_SECONDS = 60.0
-_LIMITS_SECONDS = 5.0
 _COMPANY_SECONDS = 0.2
 
 
@@ -138,7 +132,7 @@ def _parts(bench: _Bench, compute: Compute, client: GuardedClient) -> Parts:
         identity=identity,
         holdings=bench.holdings,
         events=bench.events,
-        scheduler=_scheduler(bench, leaser),
+        scheduler=timetable(base, leaser, bench.pulse),
         carriers=bench.carriers,
         claiming=(
             _claiming("leaser", leaser, bench),
@@ -213,37 +207,6 @@ def _deliverer(bench: _Bench, client: GuardedClient) -> Deliverer:
         Slots(settings.slots),
         bench.carriers,
         DelivererSettings(timeout_seconds=settings.timeout_seconds),
-    )
-
-
-def _scheduler(bench: _Bench, leaser: Leaser) -> Scheduler:
-    base, settings = bench.base, bench.settings
-    reconciler = Reconciler(base.db, base.ids, base.promises, base.plan)
-
-    leaser.claimed = reconciler.see_claim
-    pruner = Pruner(base.db, base.media, _pruner_settings(settings))
-    scheduler = Scheduler()
-    reconciler.hurry = partial(scheduler.hurry, "beat")
-    scheduler.every(1.0, "beat", bench.pulse.before("beat", reconciler.beat))
-    scheduler.every(1.0, "expire", reconciler.expire)
-    scheduler.every(settings.queue.scan_seconds, "scan", reconciler.scan)
-    scheduler.every(settings.queue.sweep_seconds, "sweep", reconciler.sweep)
-    scheduler.every(_LIMITS_SECONDS, "limits", base.plan.restore_limits)
-    scheduler.every(_PRUNE_SECONDS, "prune", pruner.step)
-    return scheduler
-
-
-def _pruner_settings(settings: Settings) -> PrunerSettings:
-    kept = settings.retention
-    return PrunerSettings(
-        task_days={
-            TaskStatus.COMPLETED: kept.completed_days,
-            TaskStatus.FAILED: kept.failed_days,
-            TaskStatus.CANCELLED: kept.cancelled_days,
-            TaskStatus.EXPIRED: kept.expired_days,
-        },
-        worker_days=kept.worker_days,
-        upload_ttl_seconds=settings.media.upload_ttl_seconds,
     )
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from time import monotonic
+
+from core.errors import Unavailable
 
 JAMMED_SECONDS = 660.0
 """No attempt may take so long: the longest time limit of a task and a minute to record it."""
@@ -58,12 +60,17 @@ class Slots:
         self._moved_at = self._clock()
         return count
 
-    def slow_down(self) -> None:
-        """Take one at a time after a failure: whatever is ill need not be asked for everything at once."""
-        self._at_once = 1
+    @contextmanager
+    def paced(self) -> Iterator[None]:
+        """Take one next time when what is done inside finds something away, twice as many each time it works.
 
-    def speed_up(self) -> None:
-        """Take twice as many at once after a success, up to all."""
+        Whatever comes back after an outage is not asked for everything at once by everybody.
+        """
+        try:
+            yield
+        except Unavailable:
+            self._at_once = 1
+            raise
         self._at_once = min(self.count, 2 * self._at_once)
 
     @property

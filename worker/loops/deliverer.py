@@ -15,7 +15,7 @@ from core import metrics
 from core.domain.delivery import Delivery, DeliveryStatus, DeliveryTry
 from core.domain.retry import TryOutcome
 from core.domain.routing import QueueName, member_of_delivery
-from core.errors import DatabaseUnavailable, LeaseLost, QueueUnavailable, Unavailable
+from core.errors import DatabaseUnavailable, LeaseLost, QueueUnavailable
 from core.ids import Ids
 from core.plan import Plan
 from core.queue.lease import Claim, FlowLimit, Lease, Outcome, Settlement
@@ -98,13 +98,10 @@ class Deliverer:
         token = self._identity.next_token()
         started: list[tuple[Lease, Delivery]] = []
         try:
-            claim = await self._queue.claim(token, int(self._identity.lease_seconds * 1000), count)
-            if claim.leases:
-                started = await self._start(token, claim.leases)
-                self.slots.speed_up()
-        except Unavailable:
-            self.slots.slow_down()
-            raise
+            with self.slots.paced():
+                claim = await self._queue.claim(token, int(self._identity.lease_seconds * 1000), count)
+                if claim.leases:
+                    started = await self._start(token, claim.leases)
         finally:
             self.slots.give_back(count - len(started))
         for lease, sent in started:

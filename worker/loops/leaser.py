@@ -10,7 +10,7 @@ import structlog
 from core.domain.message import TaskMessage
 from core.domain.routing import QueueName
 from core.domain.task import Task
-from core.errors import DatabaseUnavailable, LeaseLost, QueueUnavailable, Unavailable
+from core.errors import DatabaseUnavailable, LeaseLost, QueueUnavailable
 from core.plan import Plan
 from core.queue.events import EventKind, Events
 from core.queue.lease import Claim, Lease, Outcome, Settlement
@@ -80,14 +80,11 @@ class Leaser:
         queue, token = self._plan.queues.of(name), self._identity.next_token()
         attempts: list[Attempt] = []
         try:
-            claim = await queue.claim(token, int(self._identity.lease_seconds * 1000), count)
-            self.claimed(name, claim)
-            if claim.leases:
-                attempts = await self._start(name, token, claim.leases)
-                self.slots.speed_up()
-        except Unavailable:
-            self.slots.slow_down()
-            raise
+            with self.slots.paced():
+                claim = await queue.claim(token, int(self._identity.lease_seconds * 1000), count)
+                self.claimed(name, claim)
+                if claim.leases:
+                    attempts = await self._start(name, token, claim.leases)
         finally:
             self.slots.give_back(count - len(attempts))
         return claim, attempts
