@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -24,7 +25,7 @@ from core.domain.task import TaskStatus
 from core.settings import DatabaseSettings
 from core.store import migrate
 from core.store.engine import Database
-from core.store.pruning import prune_tasks
+from core.store.pruning import Pruned, prune_tasks
 from core.store.standings import TASKS, waiting_page
 from core.store.tasks import oldest_waiting_id
 from tests.support.filling import Filling, fill
@@ -100,6 +101,11 @@ async def timed(step: Callable[[], Awaitable[Any]]) -> tuple[Any, float]:
     return found, perf_counter() - begun
 
 
+async def _prune(db: Database, after_id: int) -> Pruned:
+    kept_seconds = KEPT_DAYS * DAY_SECONDS
+    return await prune_tasks(db, TaskStatus.COMPLETED, older_than_seconds=kept_seconds, after_id=after_id)
+
+
 async def measure(kind: str, count: int, most: int, clock: Clock) -> Measured:
     """Fill and prune."""
     async with empty_database(kind) as db:
@@ -110,11 +116,7 @@ async def measure(kind: str, count: int, most: int, clock: Clock) -> Measured:
         after_id = 0
         while measured.pruned < most:
             clock.purpose = "prune"
-            batch, seconds = await timed(
-                lambda after=after_id: prune_tasks(
-                    db, TaskStatus.COMPLETED, older_than_seconds=KEPT_DAYS * DAY_SECONDS, after_id=after
-                )
-            )
+            batch, seconds = await timed(partial(_prune, db, after_id))
             measured.prune_seconds += seconds
             measured.pruned += batch.tasks
             measured.slowest_batch_seconds = max(measured.slowest_batch_seconds, seconds)

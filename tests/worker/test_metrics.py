@@ -48,9 +48,8 @@ class Scraper:
     async def grown(self) -> Scraped:
         """What has been counted meanwhile."""
         now = await self.read()
-        counted = {
-            name: value - self.before.get(name, 0.0) for name, value in now.items() if "_total" in name
-        }
+        ours = [name for name in now if name.startswith("muster_") and "_total" in name]
+        counted = {name: now[name] - self.before.get(name, 0.0) for name in ours}
         return {name: by for name, by in counted.items() if by}
 
 
