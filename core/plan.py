@@ -149,6 +149,7 @@ class Plan:
 
     async def _rebuild(self, lock: NamedLock) -> Repairs:
         rebuild_id = uuid.uuid4().hex
+        await self._db.ping()  # whoever cannot read the rows must not declare the plan lost
         for queue in self.queues.all():
             await queue.rebuild_begin(rebuild_id)
         await self.restore_limits()
