@@ -84,7 +84,7 @@ def _numbers(dialect: str) -> FromClause:
     if dialect == "mysql":
         sequence = table("seq_0_to_9999", column("seq", sa_types.BigInteger))
         return select(sequence.c.seq.label("i")).subquery()
-    begin = select(literal(0).label("i")).cte("n", recursive=True)
+    begin = select(literal(0, sa_types.BigInteger).label("i")).cte("n", recursive=True)
     return begin.union_all(select(begin.c.i + 1).where(begin.c.i < _AT_ONCE - 1))
 
 
