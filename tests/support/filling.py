@@ -67,16 +67,16 @@ async def _fill(
 async def _insert(
     connection: AsyncConnection, into: Table, values: Mapping[str, Any], numbers: FromClause, count: int
 ) -> None:
-    columns = [
-        value.label(name)
-        if isinstance(value, ColumnElement)
-        else cast(literal(value, into.c[name].type), sa_types.LargeBinary).label(name)
-        if isinstance(value, bytes)
-        else literal(value, into.c[name].type).label(name)
-        for name, value in values.items()
-    ]
+    columns = [_as_column(into, name, value) for name, value in values.items()]
     rows = select(*columns).select_from(numbers).where(numbers.c.i < count)
     await connection.execute(insert(into).from_select(list(values), rows))
+
+
+def _as_column(into: Table, name: str, value: Any) -> ColumnElement[Any]:
+    if isinstance(value, ColumnElement):
+        return value.label(name)
+    given = literal(value, into.c[name].type)
+    return (cast(given, sa_types.LargeBinary) if isinstance(value, bytes) else given).label(name)
 
 
 def _numbers(dialect: str) -> FromClause:
