@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from time import monotonic
 
+from sqlalchemy import update
 from structlog.testing import capture_logs
 
 from core import metrics
@@ -13,7 +14,9 @@ from core.domain.routing import QueueName, member_of_task
 from core.domain.task import TaskStatus
 from core.queue.events import EventKind
 from core.queue.lease import Entry
-from tests.support.duties import reconciler
+from core.store.tables import task
+from core.store.types import server_now
+from tests.support.duties import reconciler, store_of
 from tests.support.listening import heard_during
 from tests.support.metrics import counted
 from tests.support.valkey import PrivateValkey
@@ -161,6 +164,16 @@ async def test_who_waits_for_a_task_hears_at_once_that_it_has_expired(bench: Wor
     told = await heard_during(bench.base.events, expire)
     assert (told.kind, told.id, told.status) == (EventKind.ENDED, task.id, "expired")
     assert (await bench.stats(QueueName.DELIVERY)).ready == 1
+
+
+async def test_a_flood_that_nobody_served_expires_in_one_step(bench: WorkerBench) -> None:
+    url = bench.pictures.url("/flood.jpg")
+    tasks = await asyncio.gather(*(bench.submit(url) for _ in range(450)))
+    await store_of(bench).run(update(task).values(queue_expires_at=server_now(-1.0)))
+    await reconciler(bench).expire()
+    assert {(await bench.reload(one)).status for one in (tasks[0], tasks[-1])} == {TaskStatus.EXPIRED}
+    assert await waiting(bench) == 0
+    assert (await bench.stats(QueueName.DELIVERY)).ready == len(tasks)
 
 
 async def test_a_stale_entry_leads_to_nothing(bench: WorkerBench) -> None:

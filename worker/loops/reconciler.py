@@ -24,6 +24,9 @@ from worker.endings import count_end
 log = structlog.get_logger()
 
 _HURRY_AGAIN_SECONDS = 0.25
+_EXPIRE_AT_ONCE = 200
+_EXPIRE_PAGES = 10
+"""In one step, so that a flood that nobody served is ended within seconds."""
 
 
 class Reconciler:
@@ -49,13 +52,16 @@ class Reconciler:
 
     async def expire(self) -> None:
         """End tasks that waited longer than their caller allows."""
-        expired = await expire_tasks(self._db, self._ids, self._promises)
-        if not expired:
-            return
-        await self._plan.hand_on(expired)
-        for one in expired:
-            count_end(one.after)
-        log.info("tasks.expired", count=len(expired))
+        for _ in range(_EXPIRE_PAGES):
+            expired = await expire_tasks(self._db, self._ids, self._promises, limit=_EXPIRE_AT_ONCE)
+            if not expired:
+                return
+            await self._plan.hand_on(expired)
+            for one in expired:
+                count_end(one.after)
+            log.info("tasks.expired", count=len(expired))
+            if len(expired) < _EXPIRE_AT_ONCE:
+                return
 
     async def scan(self) -> None:
         """Queue what changed lately and is missing; compare everything after Redis was away."""
