@@ -16,10 +16,10 @@ from core.settings import Settings
 @click.command("rebuild-queue", cls=ExampleCommand, examples=("muster rebuild-queue",))
 @data_dir_option
 def command(data_dir: str | None) -> None:
-    """Put the whole queue back into Redis from the database, and take out what does not belong there.
+    """Put the whole queue back into Redis from the database.
 
-    Workers do this by themselves when Redis was emptied or rolled back. It is safe at any time:
-    nothing is queued twice, and work goes on meanwhile.
+    What does not belong there is taken out too. Workers do this by themselves when Redis was
+    emptied or rolled back. It is safe at any time: nothing is queued twice, and work goes on meanwhile.
     """
     put_back, compared = asyncio.run(_rebuild(installed_settings(data_dir)))
     click.echo(f"Put back: {put_back.tasks} tasks, {put_back.deliveries} callbacks. The rest was there.")

@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, Table, and_, or_, select
+from sqlalchemy import ColumnElement, Row, Select, Table, and_, func, or_, select
 
 from core.domain.delivery import DeliveryStatus
 from core.domain.routing import Member, QueueName, queue_of
@@ -102,6 +102,12 @@ def kind_of(queue: QueueName) -> Kind:
     return DELIVERIES if queue is QueueName.DELIVERY else TASKS
 
 
+def _oldest(kind: Kind) -> ColumnElement[int]:
+    """The first that waits. A planner that walks by id alone would pass all ended rows before it."""
+    other = kind.table.alias()
+    return select(func.min(other.c.id)).where(other.c.status == "pending").scalar_subquery()
+
+
 async def waiting_page(
     db: Database,
     kind: Kind,
@@ -115,8 +121,7 @@ async def waiting_page(
     where: list[ColumnElement[bool]] = [columns.status == "pending"]
     if changed_after is None:
         order: tuple[Any, ...] = (columns.id,)
-        if after is not None:
-            where.append(columns.id > after.member.id)
+        where.append(columns.id > after.member.id if after is not None else columns.id >= _oldest(kind))
     else:
         order = (columns.updated_at, columns.id)
         where.append(columns.updated_at >= (after.updated_at if after else changed_after))
