@@ -17,6 +17,7 @@ from core.domain.promises import Promises
 from core.domain.routing import QueueName
 from core.errors import SettingsError
 from core.ids import Ids
+from core.measures import Measures
 from core.media import Media, MediaStoreSettings
 from core.net import NetSettings
 from core.plan import Plan, Queues
@@ -63,23 +64,35 @@ class Foundation:
                 key=hashlib.sha256(b"muster.links\0" + secret_key.encode()).digest(),
                 ttl_seconds=settings.media.link_ttl_seconds,
             )
+            events = Events(connections, QueueName.RECOGNITION, namespace=settings.redis.namespace)
+            plan = Plan(
+                db,
+                _queues(settings, connections),
+                systems,
+                events,
+                lease_seconds=settings.queue.lease_seconds,
+            )
             yield Foundation(
                 settings=settings,
                 db=db,
                 ids=Ids(InstanceLeases(db)),
                 connections=connections,
-                plan=Plan(db, _queues(settings, connections), systems),
+                plan=plan,
                 systems=systems,
                 media=Media(MediaStoreSettings(folder=settings.media.dir)),
                 catalogue=load_catalogue(settings.recognise.recognisers, _model_options(settings)),
                 links=links,
                 promises=Promises(links=links, zone=settings.zone),
-                events=Events(connections, QueueName.RECOGNITION, namespace=settings.redis.namespace),
+                events=events,
             )
 
     def inspector(self, queue: QueueName) -> QueueInspector:
         """A reader of one queue."""
         return QueueInspector(self.connections, queue, namespace=self.settings.redis.namespace)
+
+    def measures(self) -> Measures:
+        """What brings the gauges of Prometheus up to date."""
+        return Measures(self.db, self.plan, {name: self.inspector(name) for name in QueueName})
 
     def default_models(self) -> list[ModelSpec]:
         """The models that the timetable names; children load them before their first picture.

@@ -22,10 +22,12 @@ from obstore.store import LocalStore, ObjectStore
 
 from core.errors import MediaUnavailable, NotFound
 
-_ANNOTATED = re.compile(r"annotated/[0-9a-f]{2}/[0-9]{1,20}/[0-9]{1,20}\.jpg")
+SHARDS = 256
+_FOLDER = "annotated"
+_ANNOTATED = re.compile(rf"{_FOLDER}/[0-9a-f]{{2}}/[0-9]{{1,20}}/[0-9]{{1,20}}\.jpg")
 _TOKEN = re.compile(r"[0-9a-f]{32}")
 _UPLOADS = "uploads"
-_DELETED_AT_ONCE = 500
+_DELETED_AT_ONCE = _LISTED_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +57,7 @@ class Media:
         """Keep an annotated picture, in place of an earlier one of the same recognition; returns its key."""
         # Ids made in the same millisecond share their low bits, so folders are spread by a hash.
         shard = hashlib.sha256(str(task_id).encode()).hexdigest()[:2]
-        key = f"annotated/{shard}/{task_id}/{recognition_id}.jpg"
+        key = f"{_FOLDER}/{shard}/{task_id}/{recognition_id}.jpg"
         await self._put(key, jpeg)
         return key
 
@@ -71,6 +73,18 @@ class Media:
             for key in keys:
                 if _ANNOTATED.fullmatch(key):
                     await self._forget([key])
+
+    async def annotated(self, shard: int) -> dict[int, list[str]]:
+        """The keys in one of the `SHARDS` folders of annotated pictures, by their task's id."""
+        found: dict[int, list[str]] = {}
+        async with self._limited():
+            async for batch in obstore.list(
+                self._store, f"{_FOLDER}/{shard:02x}", chunk_size=_LISTED_AT_ONCE
+            ):
+                for item in batch:
+                    if _ANNOTATED.fullmatch(item["path"]):
+                        found.setdefault(int(item["path"].split("/")[2]), []).append(item["path"])
+        return found
 
     async def put_upload(self, content: bytes) -> str:
         """Keep a caller's picture under a token nobody can guess; returns the token."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,20 +14,21 @@ from core.domain.message import TaskMessage
 from core.domain.routing import QueueName, member_of_delivery, member_of_task, queue_of
 from core.domain.task import Task
 from core.errors import QueueUnavailable, StalePlan
+from core.queue.events import Event, EventKind, Events
 from core.queue.lease import Entry, FlowLimit
 from core.queue.locks import NamedLock
 from core.queue.queue import TaskQueue
-from core.store.deliveries import pending_deliveries_page
+from core.repair import Comparison, Repair, Repairs, delay_ms_until, entry_of, keep, pages
 from core.store.engine import Database
 from core.store.queue_states import paused_queues, write_paused
+from core.store.standings import DELIVERIES, TASKS, Standing, kind_of, standings
 from core.store.systems import Systems
-from core.store.upkeep import pending_page, read_scan_mark, write_scan_mark
+from core.store.upkeep import Moved, read_scan_mark, write_scan_mark
 
 SCAN_OVERLAP = timedelta(seconds=120)
 _PAGE = 500
-REBUILD_LOCK_SECONDS = 5.0
-"""Prolonged with every page; a rebuilder that dies holds up the next one no longer than this."""
-_ORPHANS_AT_ONCE = 1000
+LOCK_SECONDS = 5.0
+"""Prolonged with every page; whoever dies holding it holds up the next one no longer than this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,24 +53,26 @@ class Queues:
         return (self.recognition, self.solo, self.delivery)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Repairs:
-    """How many entries a scan found missing."""
-
-    tasks: int = 0
-    deliveries: int = 0
-
-
 class Plan:
     """Keeps Redis in step with the database; every method may be repeated, and two may run at once."""
 
-    def __init__(self, db: Database, queues: Queues, systems: Systems) -> None:
-        self._db, self.queues, self._systems = db, queues, systems
+    def __init__(
+        self,
+        db: Database,
+        queues: Queues,
+        systems: Systems,
+        events: Events,
+        *,
+        lease_seconds: float = 15.0,
+    ) -> None:
+        self._db, self.queues, self._systems, self._events = db, queues, systems, events
+        self._lease_seconds = lease_seconds
 
     async def enqueue_tasks(self, tasks: Sequence[Task]) -> bool:
         """Queue pending tasks; False when Redis is away: the reconciler queues them later."""
         try:
-            await self._add_tasks(tasks, at=None)
+            for name, of_queue in _by_queue(tasks).items():
+                await self.queues.of(name).enqueue([entry_of_task(task) for task in of_queue])
         except QueueUnavailable:
             return False
         return True
@@ -78,7 +80,8 @@ class Plan:
     async def enqueue_deliveries(self, deliveries: Sequence[Delivery]) -> bool:
         """Queue pending deliveries; False when Redis is away: the reconciler queues them later."""
         try:
-            await self._add_deliveries(deliveries, at=None)
+            entries = [Entry(member=member_of_delivery(sent)) for sent in deliveries]
+            await self.queues.delivery.enqueue(entries)
         except QueueUnavailable:
             return False
         return True
@@ -91,20 +94,35 @@ class Plan:
         except QueueUnavailable:
             return
 
-    async def scan(self) -> Repairs:
+    async def hand_on(self, moved: Sequence[Moved]) -> None:
+        """Bring the plan up to tasks that were ended or put back, send what that promised, and tell."""
+        over = [one for one in moved if one.after.is_final]
+        await self.withdraw([one.before for one in over])
+        await self.enqueue_tasks([one.after for one in moved if not one.after.is_final])
+        await self.enqueue_deliveries([sent for one in moved for sent in one.deliveries])
+        with suppress(QueueUnavailable):
+            await self._events.publish(*(_ended(one.after) for one in moved))
+
+    async def scan(self, lock: NamedLock | None = None) -> Repairs:
         """Queue what was changed lately and is not in Redis; the mark is kept in the database."""
         began = await self._db.now()
         mark = await read_scan_mark(self._db, QueueName.RECOGNITION)
         if mark is None:
-            found = await self.sweep()
+            found = await self.sweep(lock)
         else:
-            found = await self._repair(began, changed_after=mark - SCAN_OVERLAP)
+            found = Repairs()
+            await self._put_back(found, changed_after=mark - SCAN_OVERLAP, lock=lock)
         await write_scan_mark(self._db, QueueName.RECOGNITION, began)
         return found
 
-    async def sweep(self) -> Repairs:
-        """Queue every pending row that is not in Redis, page by page."""
-        return await self._repair(await self._db.now(), changed_after=None)
+    async def sweep(self, lock: NamedLock | None = None) -> Repairs:
+        """Compare everything: take out or hasten what the rows do not say, queue what is missing."""
+        found = Repairs()
+        for name in QueueName:
+            queue = self.queues.of(name)
+            await Comparison(self._db, queue, name, found, lease_seconds=self._lease_seconds).run(lock)
+        await self._put_back(found, lock=lock)
+        return found
 
     async def rebuild(self) -> Repairs:
         """Put the whole plan back; claiming goes on meanwhile.
@@ -122,34 +140,26 @@ class Plan:
                 await lock.release()
 
     def rebuild_lock(self) -> NamedLock:
-        """The lock of whoever rebuilds; it only saves work."""
+        """The lock of whoever rebuilds."""
+        return self.lock("rebuild")
+
+    def lock(self, name: str) -> NamedLock:
+        """A lock for a duty that one worker at a time need do; it only saves work."""
         queue = self.queues.recognition
-        return NamedLock(
-            queue.connections,
-            "rebuild",
-            ttl_seconds=REBUILD_LOCK_SECONDS,
-            namespace=queue.keys.namespace,
-        )
+        return NamedLock(queue.connections, name, ttl_seconds=LOCK_SECONDS, namespace=queue.keys.namespace)
 
     async def _rebuild(self, lock: NamedLock) -> Repairs:
         rebuild_id = uuid.uuid4().hex
+        await self._db.ping()  # whoever cannot read the rows must not declare the plan lost
         for queue in self.queues.all():
             await queue.rebuild_begin(rebuild_id)
         await self.restore_limits()
-        found = await self._repair(await self._db.now(), changed_after=None, rebuild_id=rebuild_id, lock=lock)
+        found = Repairs()
+        await self._put_back(found, rebuild_id=rebuild_id, lock=lock)
         ended = [await queue.rebuild_end(rebuild_id) for queue in self.queues.all()]
         if not all(ended):
             raise StalePlan
         return found
-
-    async def drop_orphans(self) -> int:
-        """Delete messages whose task has no entry any more; answers how many."""
-        return sum(
-            [
-                await queue.drop_orphan_messages(_ORPHANS_AT_ONCE)
-                for queue in (self.queues.recognition, self.queues.solo)
-            ]
-        )
 
     async def restore_limits(self) -> None:
         """Copy weights and bounds of the systems, and which queues are paused, into Redis."""
@@ -169,66 +179,49 @@ class Plan:
         with suppress(QueueUnavailable):
             await self.queues.of(name).set_paused(paused)
 
-    async def _repair(
+    async def ready_lag_seconds(self, name: QueueName) -> float:
+        """How long the entry that is next in a queue might have run already; 0 when none is ready."""
+        head = await self.queues.of(name).head()
+        row = (await standings(self._db, kind_of(name), [head.id])).get(head.id) if head else None
+        if row is None or row.member != head:
+            return 0.0
+        return max(0.0, (await self._db.now() - row.due_at).total_seconds())
+
+    async def _put_back(
         self,
-        at: datetime,
+        found: Repairs,
         *,
-        changed_after: datetime | None,
+        changed_after: datetime | None = None,
         rebuild_id: str = "",
         lock: NamedLock | None = None,
-    ) -> Repairs:
-        tasks = deliveries = 0
-        async for page in self._task_pages(changed_after):
-            tasks += await self._add_tasks(page, at=at, rebuild_id=rebuild_id)
-            await _keep(lock)
-        async for sent in self._delivery_pages(changed_after):
-            deliveries += await self._add_deliveries(sent, at=at, rebuild_id=rebuild_id)
-            await _keep(lock)
-        return Repairs(tasks=tasks, deliveries=deliveries)
-
-    async def _task_pages(self, changed_after: datetime | None) -> AsyncIterator[list[Task]]:
-        last = 0
-        while page := await pending_page(self._db, after_id=last, changed_after=changed_after, limit=_PAGE):
-            yield page
-            last = page[-1].id
-
-    async def _delivery_pages(self, changed_after: datetime | None) -> AsyncIterator[list[Delivery]]:
-        last = 0
-        while page := await pending_deliveries_page(
-            self._db, after_id=last, changed_after=changed_after, limit=_PAGE
-        ):
-            yield page
-            last = page[-1].id
-
-    async def _add_tasks(self, tasks: Iterable[Task], *, at: datetime | None, rebuild_id: str = "") -> int:
-        added = 0
-        for name, of_queue in _by_queue(tasks).items():
-            entries = [entry_of_task(task, at) for task in of_queue]
-            added += sum(await self.queues.of(name).enqueue(entries, rebuild_id))
-        return added
-
-    async def _add_deliveries(
-        self, deliveries: Iterable[Delivery], *, at: datetime | None, rebuild_id: str = ""
-    ) -> int:
-        entries = [
-            Entry(member=member_of_delivery(sent), delay_ms=delay_ms_until(sent.next_attempt_at, at))
-            for sent in deliveries
-        ]
-        return sum(await self.queues.delivery.enqueue(entries, rebuild_id))
+    ) -> None:
+        """Queue waiting rows that have no entry, page by page."""
+        at = await self._db.now()
+        for kind in (TASKS, DELIVERIES):
+            async for page in pages(self._db, kind, changed_after=changed_after, limit=_PAGE):
+                for name, rows in _standings_by_queue(page).items():
+                    entries = [entry_of(row, at) for row in rows]
+                    added = sum(await self.queues.of(name).enqueue(entries, rebuild_id))
+                    found.note(name, Repair.REBUILT if rebuild_id else Repair.MISSING, added)
+                await keep(lock)
 
 
-def entry_of_task(task: Task, at: datetime | None) -> Entry:
+def entry_of_task(task: Task) -> Entry:
     """A pending task's entry; its message goes along only while it is all there is to know."""
     message = TaskMessage.of(task).to_json() if task.attempt == 0 else None
-    delay_ms = delay_ms_until(task.next_attempt_at, at or task.updated_at)
+    delay_ms = delay_ms_until(task.next_attempt_at, task.updated_at)
     return Entry(member=member_of_task(task), delay_ms=delay_ms, message=message)
 
 
-def delay_ms_until(due: datetime | None, at: datetime | None) -> int:
-    """Milliseconds from `at` (the server's clock) to `due`."""
-    if due is None or at is None:
-        return 0
-    return max(0, int((due - at).total_seconds() * 1000))
+def _ended(task: Task) -> Event:
+    """What those hear who wait for a task: that an attempt has ended, perhaps the task."""
+    return Event(
+        kind=EventKind.ENDED,
+        id=task.id,
+        system_code=task.system_code,
+        attempt=task.attempt,
+        status=task.status,
+    )
 
 
 def _by_queue(tasks: Iterable[Task]) -> dict[QueueName, list[Task]]:
@@ -238,8 +231,8 @@ def _by_queue(tasks: Iterable[Task]) -> dict[QueueName, list[Task]]:
     return found
 
 
-async def _keep(lock: NamedLock | None) -> None:
-    """Hold the rebuild's lock for another while, and let others run."""
-    if lock is not None:
-        await lock.extend()
-    await asyncio.sleep(0)
+def _standings_by_queue(rows: Iterable[Standing]) -> dict[QueueName, list[Standing]]:
+    found: dict[QueueName, list[Standing]] = defaultdict(list)
+    for row in rows:
+        found[row.queue].append(row)
+    return found

@@ -76,6 +76,9 @@ class IntakeSettings(_Group):
     max_upload_bytes: int = Field(20_000_000, ge=1024, description="Largest uploaded picture")
     max_pending: int = Field(2000, ge=1, description="Requests that may wait for the database at once")
     max_group: int = Field(200, ge=1, description="Requests committed in one transaction at most")
+    stalled_seconds: float = Field(
+        60.0, gt=0, description="Without a commit or a refusal for so long a web process is not live"
+    )
 
 
 class FetchSettings(_Group):
@@ -147,8 +150,11 @@ class MediaSettings(_Group):
 class RetentionSettings(_Group):
     """What is kept for how long."""
 
-    completed_days: float = Field(30, gt=0, description="Completed, cancelled and expired tasks")
+    completed_days: float = Field(30, gt=0, description="Completed tasks, with pictures and callbacks")
     failed_days: float = Field(90, gt=0, description="Failed tasks")
+    cancelled_days: float = Field(30, gt=0, description="Cancelled tasks")
+    expired_days: float = Field(30, gt=0, description="Expired tasks")
+    worker_days: float = Field(7, gt=0, description="Rows of workers that have left or died")
 
 
 _SHIFTS = (

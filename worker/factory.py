@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -24,23 +24,19 @@ from worker.compute import Compute, ComputeSettings
 from worker.execution import Execution
 from worker.fetch import PictureSource
 from worker.handover import Handover
-from worker.health import Health, Pulse, serve_health
+from worker.health import LIVE_SECONDS, Health, Pulse, serve_health
 from worker.identity import Identity
 from worker.loop import Loop
 from worker.loops.deliverer import Deliverer, DelivererSettings
 from worker.loops.extender import Extender
 from worker.loops.leaser import Leaser
-from worker.loops.pruner import Pruner, PrunerSettings
 from worker.loops.reaper import Reaper, ReaperSettings
-from worker.loops.reconciler import Reconciler
-from worker.loops.scheduler import Scheduler
 from worker.loops.solo import Solo
 from worker.pictures import PictureSettings, PictureWork
 from worker.runner import Parts, Runner
 from worker.slots import Slots
+from worker.timetable import timetable
 
-_PRUNE_SECONDS = 60.0
-_LIMITS_SECONDS = 5.0
 _COMPANY_SECONDS = 0.2
 
 
@@ -96,7 +92,7 @@ async def open_worker(settings: Settings, group: asyncio.TaskGroup) -> AsyncIter
         )
         await compute.ready()
         parts = _parts(bench, compute, client)
-        health = Health(base.db, bench.pulse, parts.slots[0])
+        health = Health(base.db, bench.pulse, base.measures().take)
         await stack.enter_async_context(
             serve_health(health, host=settings.worker.host, port=settings.worker.port)
         )
@@ -131,25 +127,41 @@ def _parts(bench: _Bench, compute: Compute, client: GuardedClient) -> Parts:
             max_delivery_crashes=settings.delivery.max_crashes,
         ),
     )
-    beat_seconds = identity.lease_seconds / 3
     return Parts(
         db=base.db,
         identity=identity,
         holdings=bench.holdings,
         events=bench.events,
-        scheduler=_scheduler(bench, leaser),
+        scheduler=timetable(base, leaser, bench.pulse),
         carriers=bench.carriers,
         claiming=(
-            Loop("leaser", bench.pulse.before(leaser.step)),
+            _claiming("leaser", leaser, bench),
             Loop("solo", solo.step),
-            Loop("deliverer", deliverer.step),
+            _claiming("deliverer", deliverer, bench),
         ),
-        keeping=(
-            Loop("extender", extender.step, every_seconds=beat_seconds),
-            Loop("delivery-extender", deliverer.extend, every_seconds=beat_seconds),
-            Loop("reaper", reaper.step, every_seconds=1.0),
-        ),
+        keeping=_keeping(bench, extender, deliverer, reaper),
         slots=gates,
+    )
+
+
+def _claiming(name: str, filler: Leaser | Deliverer, bench: _Bench) -> Loop:
+    """A loop that asks a queue for work; one whose hands are full need not ask, unless they are stuck."""
+    slots, identity = filler.slots, bench.identity
+
+    def need_not_ask() -> bool:
+        # While the database is away results are held in hand: that is no reason to start anew.
+        return slots.free == 0 and not (slots.is_jammed and identity.is_steady)
+
+    return Loop(name, bench.pulse.before(name, filler.step, unless=need_not_ask))
+
+
+def _keeping(bench: _Bench, extender: Extender, deliverer: Deliverer, reaper: Reaper) -> Sequence[Loop]:
+    lease_seconds = bench.identity.lease_seconds
+    beat = bench.pulse.before("extender", extender.step, within_seconds=max(LIVE_SECONDS, lease_seconds))
+    return (
+        Loop("extender", beat, every_seconds=lease_seconds / 3),
+        Loop("delivery-extender", deliverer.extend, every_seconds=lease_seconds / 3),
+        Loop("reaper", bench.pulse.before("reaper", reaper.step), every_seconds=1.0),
     )
 
 
@@ -200,31 +212,6 @@ def _deliverer(bench: _Bench, client: GuardedClient) -> Deliverer:
         bench.carriers,
         DelivererSettings(timeout_seconds=settings.timeout_seconds),
     )
-
-
-def _scheduler(bench: _Bench, leaser: Leaser) -> Scheduler:
-    base, settings = bench.base, bench.settings
-    reconciler = Reconciler(base.db, base.ids, base.promises, base.plan)
-
-    leaser.claimed = reconciler.see_claim
-    kept = settings.retention
-    pruner = Pruner(
-        base.db,
-        base.media,
-        PrunerSettings(
-            completed_days=kept.completed_days,
-            failed_days=kept.failed_days,
-            upload_ttl_seconds=settings.media.upload_ttl_seconds,
-        ),
-    )
-    scheduler = Scheduler()
-    scheduler.every(1.0, "beat", reconciler.beat)
-    scheduler.every(1.0, "expire", reconciler.expire)
-    scheduler.every(settings.queue.scan_seconds, "scan", reconciler.scan)
-    scheduler.every(settings.queue.sweep_seconds, "sweep", reconciler.sweep)
-    scheduler.every(_LIMITS_SECONDS, "limits", base.plan.restore_limits)
-    scheduler.every(_PRUNE_SECONDS, "prune", pruner.step)
-    return scheduler
 
 
 def _compute_settings(settings: Settings) -> ComputeSettings:

@@ -24,6 +24,7 @@ from core.store.attempts import Record
 from core.store.recorder import Recorder, Written
 from worker.afterwards import Aftermath, Afterwards
 from worker.attempt import Attempt, StopReason
+from worker.endings import count_end
 
 log = structlog.get_logger()
 
@@ -119,11 +120,9 @@ def _milliseconds_until(after: Task) -> int:
 
 
 def _count_end(before: Task, after: Task) -> None:
-    metrics.TASKS_ENDED.labels(after.status.value, after.error.code if after.error else "").inc()
+    count_end(after)
     if after.attempt == 1 and before.started_at and before.created_at:
         metrics.WAIT_SECONDS.observe((before.started_at - before.created_at).total_seconds())
-    if after.duration_ms is not None:
-        metrics.RUN_SECONDS.observe(after.duration_ms / 1000)
 
 
 def _log_end(task: Task, outcome: str, begun: float) -> None:

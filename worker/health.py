@@ -16,7 +16,6 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from core.errors import Unavailable
 from core.store import migrate
 from core.store.engine import Database
-from worker.slots import Slots
 
 LIVE_SECONDS = 30.0
 _START_SECONDS = 10.0
@@ -26,35 +25,50 @@ _Send = Callable[[Any], Awaitable[None]]
 
 
 class Pulse:
-    """When the worker last asked the queue for work; a pid says nothing about that."""
+    """When each duty that a worker lives by was last begun; a pid says nothing about that."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
-        self._polled_at = clock()
+        self._begun_at: dict[str, float] = {}
+        self._watched: list[tuple[str, float, Callable[[], bool]]] = []
 
-    def before(self, step: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[object]]:
-        """The step, noted each time it begins.
+    def before(
+        self,
+        duty: str,
+        step: Callable[[], Awaitable[object]],
+        *,
+        within_seconds: float = LIVE_SECONDS,
+        unless: Callable[[], bool] = lambda: False,
+    ) -> Callable[[], Awaitable[object]]:
+        """The step, noted each time it begins; while `unless` is true it need not begin.
 
-        What the queue answers does not count: starting anew helps no worker while Redis is away.
+        What database or queue answer does not count: starting anew helps no worker while they are away.
         """
+        self._begun_at[duty] = self._clock()
+        self._watched.append((duty, within_seconds, unless))
 
         async def noted() -> None:
-            self._polled_at = self._clock()
+            self._begun_at[duty] = self._clock()
             await step()
 
         return noted
 
-    @property
-    def is_live(self) -> bool:
-        """Whether the queue was asked within the last 30 seconds."""
-        return self._clock() - self._polled_at <= LIVE_SECONDS
+    def faults(self) -> list[str]:
+        """The duties that were due and were not begun."""
+        at = self._clock()
+        ages = [(duty, at - self._begun_at[duty], limit, unless) for duty, limit, unless in self._watched]
+        return [
+            f"{duty}: not begun for {age_seconds:.0f} s"
+            for duty, age_seconds, limit, unless in ages
+            if age_seconds > limit and not unless()
+        ]
 
 
 class Health:
     """A tiny ASGI application for probes and scrapes."""
 
-    def __init__(self, db: Database, pulse: Pulse, slots: Slots) -> None:
-        self._db, self._pulse, self._slots = db, pulse, slots
+    def __init__(self, db: Database, pulse: Pulse, measure: Callable[[], Awaitable[None]]) -> None:
+        self._db, self._pulse, self._measure = db, pulse, measure
 
     async def __call__(self, scope: _Scope, _receive: object, send: _Send) -> None:
         """Answer one request."""
@@ -67,17 +81,13 @@ class Health:
 
     async def _answer(self, path: str) -> tuple[int, bytes, str]:
         if path == "/metrics":
+            await self._measure()
             return 200, generate_latest(), CONTENT_TYPE_LATEST
         if path == "/livez":
-            return _health([] if self._is_live else ["the queue was not asked for work for 30 s"])
+            return _health(self._pulse.faults())
         if path == "/readyz":
             return _health(await self._faults())
         return 404, b'{"status":"not found"}', "application/json"
-
-    @property
-    def _is_live(self) -> bool:
-        """A worker whose hands are full need not ask for more."""
-        return self._pulse.is_live or self._slots.free == 0
 
     async def _faults(self) -> list[str]:
         try:

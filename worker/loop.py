@@ -14,6 +14,8 @@ log = structlog.get_logger()
 
 JITTER = 0.3
 _BACKOFF_BASE_SECONDS, _BACKOFF_CAP_SECONDS = 0.1, 2.0
+_BACKOFF_LEAST_SECONDS = 0.01
+"""Full jitter, but no step follows a failed one at once."""
 
 
 class Loop:
@@ -23,9 +25,14 @@ class Loop:
     """
 
     def __init__(
-        self, name: str, step: Callable[[], Awaitable[object]], *, every_seconds: float = 0.0
+        self,
+        name: str,
+        step: Callable[[], Awaitable[object]],
+        *,
+        every_seconds: float = 0.0,
+        draw: Callable[[float, float], float] = random.uniform,
     ) -> None:
-        self.name, self._step, self._every_seconds = name, step, every_seconds
+        self.name, self._step, self._every_seconds, self._draw = name, step, every_seconds, draw
         self._stopping = asyncio.Event()
         self._failures = 0
 
@@ -53,11 +60,11 @@ class Loop:
             log.exception("loop.failed", loop=self.name, failures=self._failures)
 
     def _wait_seconds(self) -> float:
-        every_seconds = self._every_seconds * random.uniform(1 - JITTER, 1 + JITTER)
+        every_seconds = self._every_seconds * self._draw(1 - JITTER, 1 + JITTER)
         if not self._failures:
             return every_seconds
         ceiling = min(_BACKOFF_CAP_SECONDS, _BACKOFF_BASE_SECONDS * 2.0 ** min(self._failures, 10))
-        backoff_seconds = random.uniform(ceiling / 4, ceiling)
+        backoff_seconds = self._draw(_BACKOFF_LEAST_SECONDS, ceiling)
         # A heartbeat that failed is due again before the next would be.
         return min(every_seconds, backoff_seconds) if every_seconds else backoff_seconds
 

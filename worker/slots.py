@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from time import monotonic
+
+from core.errors import Unavailable
+
+JAMMED_SECONDS = 660.0
+"""No attempt may take so long: the longest time limit of a task and a minute to record it."""
 
 
 class Slots:
@@ -12,9 +19,12 @@ class Slots:
     A slot is taken before the queue is asked, so that a claim under way counts as held too.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, *, clock: Callable[[], float] = monotonic) -> None:
         self.count = count
         self._taken = 0
+        self._at_once = count
+        self._clock = clock
+        self._moved_at = clock()
         self._is_open = True
         self.is_over = False
         """Closed for good."""
@@ -38,16 +48,35 @@ class Slots:
                     await self._changed.wait()
 
     async def take_free(self) -> int:
-        """Wait until at least one is free, then take all that are; answers how many."""
+        """Wait until at least one is free, then take what may be taken at once; answers how many."""
         while self.free == 0:
             await self._changed.wait()
         return self.take_at_once()
 
     def take_at_once(self) -> int:
-        """Take what is free; answers how many, perhaps none."""
-        count = self.free
+        """Take what is free, as many as may be taken at once; answers how many, perhaps none."""
+        count = min(self.free, self._at_once)
         self._taken += count
+        self._moved_at = self._clock()
         return count
+
+    @contextmanager
+    def paced(self) -> Iterator[None]:
+        """Take one next time when what is done inside finds something away, twice as many each time it works.
+
+        Whatever comes back after an outage is not asked for everything at once by everybody.
+        """
+        try:
+            yield
+        except Unavailable:
+            self._at_once = 1
+            raise
+        self._at_once = min(self.count, 2 * self._at_once)
+
+    @property
+    def is_jammed(self) -> bool:
+        """Whether nothing was taken or given back for longer than any attempt may take."""
+        return self._taken > 0 and self._clock() - self._moved_at > JAMMED_SECONDS
 
     def take_one(self) -> None:
         """Take one whatever the gate says: for whoever has closed it."""
@@ -56,6 +85,7 @@ class Slots:
     def give_back(self, count: int = 1) -> None:
         """Hold so many less."""
         self._taken -= count
+        self._moved_at = self._clock()
         self._tell()
 
     async def wait_idle(self) -> None:

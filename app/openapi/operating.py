@@ -37,8 +37,11 @@ OPERATING = (
         path="/livez",
         tag="Health",
         name="isAlive",
-        summary="Whether the process answers",
-        replies={200: Reply(description="It does", model=HealthView)},
+        summary="Whether the process answers and moves",
+        replies={
+            200: Reply(description="It does", model=HealthView),
+            503: Reply(description="Submissions have stood still; start it anew", model=HealthView),
+        },
         errors=(),
         is_public=True,
     ),

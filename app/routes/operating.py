@@ -24,7 +24,9 @@ operating = Blueprint("operating", __name__)
 
 @operating.get("/livez")
 async def livez() -> Response:
-    """The event loop turns."""
+    """The event loop turns, and submissions move."""
+    if faults := context().overview.standstills():
+        return json_response(HealthView(status="not live", reasons=faults), 503)
     return json_response(HealthView(status="ok"))
 
 

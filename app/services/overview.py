@@ -42,6 +42,7 @@ class OverviewService:
 
     def __init__(self, base: Foundation, submissions: Submissions) -> None:
         self._base, self._submissions = base, submissions
+        self._measures = base.measures()
         self._cache = Cache(base.connections, "overview", namespace=base.settings.redis.namespace)
 
     async def stats(self) -> Overview:
@@ -66,16 +67,19 @@ class OverviewService:
 
     async def measure(self) -> None:
         """Bring the gauges up to date."""
-        seen = await self.stats()
-        for name, stats in seen.queues.items():
-            for place in ("ready", "delayed", "leased", "parked"):
-                metrics.QUEUE_ENTRIES.labels(name.value, place).set(getattr(stats, place))
-        metrics.OLDEST_SECONDS.set(seen.oldest_age_seconds)
+        await self._measures.take()
         metrics.INTAKE_PENDING.set(self.intake_depth)
 
     async def workers(self) -> list[Worker]:
         """The workers that live."""
         return await list_workers(self._base.db)
+
+    def standstills(self) -> list[str]:
+        """Why this process should be started anew; a database that is away is none: it refuses in time."""
+        seconds = self._submissions.stalled_seconds
+        if seconds <= self._base.settings.intake.stalled_seconds:
+            return []
+        return [f"submissions have not moved for {seconds:.0f} s"]
 
     async def faults(self) -> list[str]:
         """Why this process cannot serve; empty = ready. Redis is not needed to accept tasks."""

@@ -87,6 +87,15 @@ class Settlement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """How far off an entry's time, or the end of its lease, may be; beyond it comes `then_ms` from now."""
+
+    member: Member
+    at_most_ms: int
+    then_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FlowLimit:
     """A flow's share and bounds; `hold_ms` None leaves a hold as it is, 0 frees the flow."""
 
@@ -102,15 +111,38 @@ class FlowLimit:
             raise ValueError("max_running and hold_ms cannot be negative")
 
 
+class Loss(StrEnum):
+    """How a plan can have been lost."""
+
+    EMPTIED = "emptied"
+    """No epoch: Redis was emptied, or a rebuild has not ended."""
+    MOVED = "moved"
+    """Another server, or the same one started again: it may have missed what came last."""
+    ROLLED_BACK = "rolled_back"
+    """The count of beats went back on the same server."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beat:
-    """A heartbeat's answer: a beat that went back or a new run_id means that Redis lost something."""
+    """A heartbeat's answer, and what it says about the plan."""
 
     epoch: str
     beat: int
     paused: bool
     run_id: str
-    """Empty where the server does not tell."""
+    """Of the running server; empty where it does not tell."""
+    rebuilt_on: str = ""
+    """The run_id of the server that the plan was put together on."""
+
+    def loss(self, last: Beat | None) -> Loss | None:
+        """What has been lost since the plan was put together, as far as this beat and the last one tell."""
+        if not self.epoch:
+            return Loss.EMPTIED
+        if self.run_id and self.rebuilt_on != self.run_id:
+            return Loss.MOVED
+        if last is not None and self.beat <= last.beat and self.epoch == last.epoch:
+            return Loss.ROLLED_BACK
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

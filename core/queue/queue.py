@@ -15,7 +15,7 @@ from core.errors import StalePlan
 from core.ids import EPOCH_MS
 from core.queue.connections import RedisConnections
 from core.queue.keys import DEFAULT_NAMESPACE, QueueKeys
-from core.queue.lease import CancelOutcome, Claim, Entry, FlowLimit, Lease, Settlement
+from core.queue.lease import CancelOutcome, Claim, Entry, FlowLimit, Lease, Limit, Settlement
 from core.queue.scripts import Scripts, load_sources
 from core.queue.upkeep import Upkeep
 
@@ -124,6 +124,15 @@ class TaskQueue(Upkeep):
         arguments = [self._default_max_running, *map(str, members)]
         return [CancelOutcome(outcome) for outcome in await self._run("cancel", arguments)]
 
+    async def hasten(self, limits: Sequence[Limit]) -> list[bool]:
+        """Bring forward what is due, or leased, for longer than its limit; True = it was."""
+        if not limits:
+            return []
+        arguments: list[str | int] = []
+        for limit in limits:
+            arguments += (str(limit.member), limit.at_most_ms, min(limit.then_ms, limit.at_most_ms))
+        return _booleans(await self._run("hasten", arguments))
+
     async def set_limits(self, limits: Sequence[FlowLimit]) -> None:
         """Write flows' weights and bounds, hold or free them, and bring back what now fits."""
         if not limits:
@@ -152,11 +161,11 @@ class TaskQueue(Upkeep):
 
     async def rebuild_begin(self, rebuild_id: str) -> None:
         """Begin a rebuild: from now on only entries under this id are part of it."""
-        await self._run("rebuild", ["begin", rebuild_id])
+        await self._run("rebuild", ["begin", rebuild_id, ""])
 
     async def rebuild_end(self, rebuild_id: str) -> bool:
         """End a rebuild and set a new epoch; False = another has begun, or Redis was emptied."""
-        return bool(await self._run("rebuild", ["end", rebuild_id]))
+        return bool(await self._run("rebuild", ["end", rebuild_id, await self.run_id()]))
 
 
 def _message(message: str | None) -> str:

@@ -16,6 +16,7 @@ NAMES = (
     "settle",
     "reap",
     "cancel",
+    "hasten",
     "limit",
     "judge",
     "rebuild",

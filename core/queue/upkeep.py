@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from redis.exceptions import ResponseError
@@ -65,18 +65,47 @@ class Upkeep:
         async with self.connections.guarded():
             async with self.connections.retrying.pipeline() as pipeline:
                 pipeline.hincrby(self.keys.meta, "beat", 1)
-                pipeline.hmget(self.keys.meta, ["epoch", "paused"])
-                beat, (epoch, paused) = await pipeline.execute()
-            run_id = await self._run_id()
-        return Beat(epoch=epoch or "", beat=int(beat), paused=paused == "1", run_id=run_id)
+                pipeline.hmget(self.keys.meta, ["epoch", "paused", "rebuilt_on"])
+                beat, (epoch, paused, rebuilt_on) = await pipeline.execute()
+            run_id = await self.run_id()
+        return Beat(
+            epoch=epoch or "",
+            beat=int(beat),
+            paused=paused == "1",
+            run_id=run_id,
+            rebuilt_on=rebuilt_on or "",
+        )
 
-    async def _run_id(self) -> str:
+    async def run_id(self) -> str:
         """Name the running server; empty where INFO is not permitted."""
-        try:
-            told = await self.connections.retrying.info("server")
-        except ResponseError:
-            return ""
+        async with self.connections.guarded():
+            try:
+                told = await self.connections.retrying.info("server")
+            except ResponseError:
+                return ""
         return str(told.get("run_id", ""))
+
+    async def now_ms(self) -> int:
+        """The server's clock."""
+        async with self.connections.guarded():
+            seconds, microseconds = await self.connections.retrying.time()
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
+    async def swept_ms(self) -> int:
+        """When the last whole comparison with the rows began, by the server's clock; 0 = never."""
+        async with self.connections.guarded():
+            return int(await self.connections.retrying.hget(self.keys.meta, "swept_ms") or 0)
+
+    async def note_sweep(self, began_ms: int) -> None:
+        """Remember when a whole comparison with the rows that succeeded began."""
+        async with self.connections.guarded():
+            await self.connections.retrying.hset(self.keys.meta, "swept_ms", str(began_ms))
+
+    async def head(self) -> Member | None:
+        """The entry that is next in service order."""
+        async with self.connections.guarded():
+            first = await self.connections.retrying.zrange(self.keys.ready, 0, 0)
+        return Member.parse(str(first[0])) if first else None
 
     async def members(self, place: Place) -> AsyncGenerator[list[Member], None]:
         """Walk over all entries of one place in pages.
@@ -110,30 +139,20 @@ class Upkeep:
             if page:
                 yield [Member.parse(str(text)) for text, _ in page]
 
-    async def drop_orphan_messages(self, limit: int) -> int:
-        """Delete up to `limit` messages whose task has no entry here; tell how many there were.
-
-        The messages are listed before the entries, so that one of a new entry is never dropped.
-        One that is dropped all the same costs a read of the row, nothing more.
-        """
-        orphans = await self._message_ids()
-        for place in Place if orphans else ():
-            async with aclosing(self.members(place)) as pages:
-                async for page in pages:
-                    orphans.difference_update(str(member.id) for member in page)
-        doomed = sorted(orphans)[:limit]
-        if not doomed:
-            return 0
-        async with self.connections.guarded():
-            return int(await self.connections.retrying.hdel(self.keys.message, *doomed))
-
-    async def _message_ids(self) -> set[str]:
-        ids: set[str] = set()
+    async def message_ids(self) -> AsyncGenerator[list[int], None]:
+        """Walk over the ids that have a message, in pages."""
         cursor = None
         while cursor != 0:
             async with self.connections.guarded():
                 cursor, page = await self.connections.retrying.hscan(
                     self.keys.message, cursor or 0, count=_PAGE
                 )
-            ids.update(map(str, page))
-        return ids
+            if page:
+                yield [int(text) for text in page]
+
+    async def drop_messages(self, ids: Sequence[int]) -> int:
+        """Delete messages; whoever misses one reads the row. Answers how many there were."""
+        if not ids:
+            return 0
+        async with self.connections.guarded():
+            return int(await self.connections.retrying.hdel(self.keys.message, *map(str, ids)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -128,15 +127,3 @@ async def _take_back(found: list[Delivery], max_crashes: int, connection: AsyncC
         if changed.rowcount == 1:
             taken.append(replace(before, status=status, crashes=crashes, next_attempt_at=None))
     return taken
-
-
-async def pending_deliveries_page(
-    db: Database, *, after_id: int = 0, changed_after: datetime | None = None, limit: int = 500
-) -> list[Delivery]:
-    """A page of pending deliveries by id; with `changed_after`, those changed since, 3 s ago at least."""
-    where = [delivery.c.status == DeliveryStatus.PENDING, delivery.c.id > after_id]
-    if changed_after is not None:
-        where += [delivery.c.updated_at >= changed_after, delivery.c.updated_at <= server_now(-3.0)]
-    statement = select(delivery).where(*where).order_by(delivery.c.id).limit(limit)
-    async with db.read() as connection:
-        return [row_to_delivery(row) for row in await connection.execute(statement)]

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from time import monotonic
 from typing import Generic, Self, TypeVar
 
 from core.errors import IntakeFull, Unavailable
@@ -44,6 +45,8 @@ class GroupCommit(Generic[Item, Result]):
         self._pending: list[tuple[Item, asyncio.Future[Result]]] = []
         self._arrived = asyncio.Event()
         self._closing = False
+        self._is_busy = False
+        self._moved_at = monotonic()
         self._runner: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -61,6 +64,11 @@ class GroupCommit(Generic[Item, Result]):
         """How many items wait for the next flush."""
         return len(self._pending)
 
+    @property
+    def stalled_seconds(self) -> float:
+        """How long items have waited without any group being done; 0 when there are none."""
+        return monotonic() - self._moved_at if self._is_busy or self._pending else 0.0
+
     async def submit(self, item: Item) -> Result:
         """Commit `item` with its group; raises IntakeFull at the bound, else what `flush` gave for it.
 
@@ -69,6 +77,8 @@ class GroupCommit(Generic[Item, Result]):
         if len(self._pending) >= self._max_pending or self._closing:
             raise IntakeFull
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        if not self._pending and not self._is_busy:
+            self._moved_at = monotonic()
         self._pending.append((item, future))
         self._arrived.set()
         return await future
@@ -80,7 +90,9 @@ class GroupCommit(Generic[Item, Result]):
             while self._pending:
                 await self._wait_for_company()
                 group, self._pending = self._pending[: self._max_group], self._pending[self._max_group :]
+                self._is_busy = True
                 await self._settle(group)
+                self._is_busy, self._moved_at = False, monotonic()
             if self._closing:
                 return
 

@@ -75,6 +75,11 @@ class Submissions:
         """How many submissions wait for their commit."""
         return self._group.depth
 
+    @property
+    def stalled_seconds(self) -> float:
+        """How long submissions have waited without any being committed or refused."""
+        return self._group.stalled_seconds
+
     async def submit(self, new: Task) -> Submitted:
         """Commit a task whose ids are taken, or find the one that its keys name.
 

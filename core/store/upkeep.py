@@ -1,24 +1,24 @@
-"""What reapers and the reconciler do to rows: expire, take back from lost workers, scan, prune."""
+"""What reapers and the reconciler do to rows: expire, take back from lost workers, scan marks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
+from typing import Any
 
 from sqlalchemy import ColumnElement, and_, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from core.domain.delivery import Delivery
 from core.domain.promises import Promises
 from core.domain.recognition import ErrorNote
 from core.domain.task import Task, TaskStatus
-from core.ids import Ids, first_id_at
-from core.store.changes import erase
+from core.ids import Ids
 from core.store.endings import Ledger, end_task, ended, take_spare_ids
 from core.store.engine import Database, now
-from core.store.tables import queue_state, recognition, task, worker
+from core.store.tables import queue_state, task, worker
 from core.store.tasks import load_tasks
 from core.store.types import server_now
 
@@ -29,21 +29,23 @@ _CANCELLED = ErrorNote(code="cancelled_by_caller", message="Its caller cancelled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TakenBack:
-    """A task whose worker was lost: as it was, and as it is now."""
+class Moved:
+    """A task that was ended or put back here: as it was, as it is now, and what that promised."""
 
     before: Task
     after: Task
+    deliveries: tuple[Delivery, ...] = ()
 
 
-async def expire_tasks(db: Database, ids: Ids, promises: Promises, *, limit: int = 200) -> list[Task]:
+async def expire_tasks(db: Database, ids: Ids, promises: Promises, *, limit: int = 200) -> list[Moved]:
     """End tasks that waited too long for their first start."""
     due = and_(
         task.c.status == TaskStatus.PENDING,
         task.c.started_at.is_(None),
         task.c.queue_expires_at <= server_now(),
     )
-    found = await _ids_of(db, due, limit)
+    # In the order of the index that knows them: the other one would pass all that waits, every second.
+    found = await _ids_of(db, due, task.c.queue_expires_at, limit)
     if not found:
         return []
     spare = await take_spare_ids(ids, len(found))
@@ -56,16 +58,22 @@ async def _expire(
     found: list[int],
     due: ColumnElement[bool],
     connection: AsyncConnection,
-) -> list[Task]:
+) -> list[Moved]:
     ledger = Ledger(promises=promises, at=await now(connection), spare_ids=list(spare))
     expired = []
     for before in await load_tasks(connection, task.c.id.in_(found)):
         after = ended(before, TaskStatus.EXPIRED, _EXPIRED, ledger.at)
         if await end_task(connection, after, ledger.at, due):
-            ledger.end(before.status, after, "waited too long")
-            expired.append(after)
+            expired.append(_end(ledger, before, after, "waited too long"))
     await ledger.write(connection)
     return expired
+
+
+def _end(ledger: Ledger, before: Task, after: Task, why: str) -> Moved:
+    """Note an end, and give it with the callbacks that it promised."""
+    promised_before = len(ledger.deliveries)
+    ledger.end(before.status, after, why)
+    return Moved(before=before, after=after, deliveries=tuple(ledger.deliveries[promised_before:]))
 
 
 def _is_lost() -> ColumnElement[bool]:
@@ -79,12 +87,12 @@ def _is_lost() -> ColumnElement[bool]:
 
 async def take_back_lost(
     db: Database, ids: Ids, promises: Promises, *, max_crashes: int, limit: int = 500
-) -> list[TakenBack]:
+) -> list[Moved]:
     """Put tasks of lost workers back, or end them at `max_crashes`, or when they were to be stopped.
 
     Only a reaper whose own heartbeats ran without a gap for a whole lease may call this.
     """
-    found = await _ids_of(db, _is_lost(), limit)
+    found = await _ids_of(db, _is_lost(), task.c.id, limit)
     if not found:
         return []
     spare = await take_spare_ids(ids, len(found))
@@ -93,18 +101,18 @@ async def take_back_lost(
 
 async def _take_back(
     promises: Promises, spare: list[int], found: list[int], max_crashes: int, connection: AsyncConnection
-) -> list[TakenBack]:
+) -> list[Moved]:
     ledger = Ledger(promises=promises, at=await now(connection), spare_ids=list(spare))
     taken = []
     for before in await load_tasks(connection, task.c.id.in_(found), _is_lost()):
-        after = await _lose(connection, ledger, before, max_crashes)
-        if after is not None:
-            taken.append(TakenBack(before=before, after=after))
+        moved = await _lose(connection, ledger, before, max_crashes)
+        if moved is not None:
+            taken.append(moved)
     await ledger.write(connection)
     return taken
 
 
-async def _lose(connection: AsyncConnection, ledger: Ledger, before: Task, max_crashes: int) -> Task | None:
+async def _lose(connection: AsyncConnection, ledger: Ledger, before: Task, max_crashes: int) -> Moved | None:
     guard = (
         task.c.attempt == before.attempt,
         _is_lost(),
@@ -117,12 +125,16 @@ async def _lose(connection: AsyncConnection, ledger: Ledger, before: Task, max_c
     elif crashed.crashes >= max_crashes:
         after = ended(crashed, TaskStatus.FAILED, _LOST, ledger.at)
     else:
-        after = replace(crashed, status=TaskStatus.PENDING, next_attempt_at=None)
-    if after.is_final:
-        if not await end_task(connection, after, ledger.at, *guard):
-            return None
-        ledger.end(before.status, after, "worker lost")
-        return after
+        return await _put_back(connection, ledger, before, crashed, *guard)
+    if not await end_task(connection, after, ledger.at, *guard):
+        return None
+    return _end(ledger, before, after, "worker lost")
+
+
+async def _put_back(
+    connection: AsyncConnection, ledger: Ledger, before: Task, crashed: Task, *guard: ColumnElement[bool]
+) -> Moved | None:
+    after = replace(crashed, status=TaskStatus.PENDING, next_attempt_at=None)
     changed = await connection.execute(
         update(task)
         .where(task.c.id == before.id, *guard)
@@ -137,18 +149,7 @@ async def _lose(connection: AsyncConnection, ledger: Ledger, before: Task, max_c
     if changed.rowcount != 1:
         return None
     ledger.note(before.status, after, "worker lost")
-    return after
-
-
-async def pending_page(
-    db: Database, *, after_id: int = 0, changed_after: datetime | None = None, limit: int = 500
-) -> list[Task]:
-    """A page of pending tasks by id; with `changed_after`, of those changed since, but 3 s ago at least."""
-    where = [task.c.status == TaskStatus.PENDING, task.c.id > after_id]
-    if changed_after is not None:
-        where += [task.c.updated_at >= changed_after, task.c.updated_at <= server_now(-3.0)]
-    async with db.read() as connection:
-        return await load_tasks(connection, *where, limit=limit)
+    return Moved(before=before, after=after)
 
 
 async def read_scan_mark(db: Database, queue: str) -> datetime | None:
@@ -175,33 +176,9 @@ async def write_scan_mark(db: Database, queue: str, at: datetime) -> None:
         await db.write(work)
 
 
-async def prune_tasks(
-    db: Database, statuses: Sequence[TaskStatus], *, older_than_seconds: float, limit: int = 100
-) -> tuple[int, list[str]]:
-    """Erase final tasks that ended so long ago; answers how many, and their pictures' media keys."""
-    # What ended so long ago was made before that; the bound on ids is there for the index.
-    newest = first_id_at(await db.now() - timedelta(seconds=older_than_seconds))
-    old = and_(
-        task.c.status.in_(statuses),
-        task.c.id < newest,
-        task.c.completed_at < server_now(-older_than_seconds),
-    )
-    found = await _ids_of(db, old, limit)
-    if not found:
-        return 0, []
-
-    async def work(connection: AsyncConnection) -> tuple[int, list[str]]:
-        keys = select(recognition.c.task_id, recognition.c.media_key).where(
-            recognition.c.task_id.in_(found), recognition.c.media_key.is_not(None)
-        )
-        rows = (await connection.execute(keys)).all()
-        erased = set(await erase(connection, found, old))
-        return len(erased), [row.media_key for row in rows if row.task_id in erased]
-
-    return await db.write(work)
-
-
-async def _ids_of(db: Database, which: ColumnElement[bool], limit: int) -> list[int]:
+async def _ids_of(
+    db: Database, which: ColumnElement[bool], order: ColumnElement[Any], limit: int
+) -> list[int]:
     async with db.read() as connection:
-        rows = await connection.execute(select(task.c.id).where(which).order_by(task.c.id).limit(limit))
+        rows = await connection.execute(select(task.c.id).where(which).order_by(order).limit(limit))
         return list(rows.scalars())

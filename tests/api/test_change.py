@@ -11,7 +11,7 @@ from core.domain.task import TaskStatus
 from core.media import Media, MediaStoreSettings
 from core.settings import Settings
 from core.store.attempts import Finished
-from tests.support.api import Api, camera, row_of, submission
+from tests.support.api import Api, camera, deliver, row_of, submission
 from tests.support.store import Store, recognised
 from tests.support.valkey import PrivateValkey
 
@@ -91,10 +91,12 @@ async def test_a_completed_task_cannot_be_retried(api: Api, store: Store) -> Non
 
 async def test_an_erased_task_is_gone_with_its_pictures(api: Api, store: Store, settings: Settings) -> None:
     media = Media(MediaStoreSettings(folder=settings.media.dir))
-    task = await api.accepted()
+    task = await api.accepted(submission(callback_url="https://erp.example/hook"))
     picture_id = task["recognitions"][0]["id"]
     key = await media.put_annotated(int(task["id"]), int(picture_id), JPEG)
     await end(store, task, TaskStatus.COMPLETED, media_key=key)
+    (sent,) = (await api.get(f"/v1/deliveries?task_id={task['id']}")).json["items"]
+    await deliver(store, int(sent["id"]))
 
     answer = await api.delete(f"/v1/tasks/{task['id']}")
 
@@ -102,7 +104,9 @@ async def test_an_erased_task_is_gone_with_its_pictures(api: Api, store: Store, 
     assert (await api.get(f"/v1/tasks/{task['id']}")).status == 404
     assert (await api.get(f"/v1/tasks/{task['id']}/recognitions/{picture_id}/image")).status == 404
     assert not list(settings.media.dir.rglob("*.jpg"))
-    assert await store.count("recognition") == 0
+    assert (await api.get(f"/v1/deliveries/{sent['id']}")).status == 404
+    for table in ("task", "recognition", "task_event", "delivery", "delivery_attempt"):
+        assert await store.count(table) == 0, table
 
 
 async def test_a_task_that_has_not_ended_cannot_be_erased(api: Api) -> None:

@@ -24,6 +24,7 @@ from core.settings import Settings
 from core.store.attempts import Finished
 from tests.support.api import Api, camera, changed, deliver, open_api, row_of, submission
 from tests.support.keys import NORTH, OPERATOR, add_keys
+from tests.support.standstill import stand_still
 from tests.support.store import Store, recognised
 from tests.support.tasks import MOMENT, some_task
 
@@ -130,6 +131,10 @@ async def test_every_documented_answer_can_be_had(
         unwritable.write_text("")
         await full.ask("POST", "/v1/uploads", content=_png())
         seen |= full.contract.seen
+
+    async with open_api(changed(settings, intake={"stalled_seconds": 0.05})) as stuck:
+        await stand_still(stuck, tmp_path / "muster.db")
+        seen |= stuck.contract.seen
 
     assert sorted(api.contract.promised - seen) == []
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from core.settings import Settings
 from tests.support.api import Api, changed, open_api, row_of
+from tests.support.metrics import read_scrape
+from tests.support.standstill import stand_still
 from tests.support.store import Store
 from tests.support.valkey import PrivateValkey
 
@@ -82,3 +84,29 @@ async def test_metrics_tell_depths_and_no_tenants(api: Api) -> None:
     assert 'muster_queue_entries{place="ready",queue="recognition"} 1.0' in text
     assert "muster_oldest_waiting_seconds" in text
     assert "north-ranch" not in text
+
+
+async def test_metrics_are_told_while_redis_is_away_without_old_figures(
+    api: Api, valkey: PrivateValkey
+) -> None:
+    await api.accepted()
+    assert b'place="ready",queue="recognition"' in (await api.get("/metrics")).content
+    valkey.kill()
+    try:
+        answer = await api.get("/metrics")
+    finally:
+        valkey.start()
+    assert answer.status == 200
+    assert b"muster_queue_entries{" not in answer.content
+    assert b"muster_ready_lag_seconds{" not in answer.content
+    assert read_scrape(answer.content.decode())["muster_oldest_waiting_seconds"] > 0
+
+
+async def test_a_process_whose_submissions_stand_still_is_to_be_started_anew(
+    settings: Settings, tmp_path: Path
+) -> None:
+    async with open_api(changed(settings, intake={"stalled_seconds": 0.05})) as api:
+        answer = await stand_still(api, tmp_path / "muster.db")
+        assert (answer.status, answer.json["status"]) == (503, "not live")
+        assert "submissions have not moved" in answer.json["reasons"][0]
+        assert (await api.get("/livez")).status == 200

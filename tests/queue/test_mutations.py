@@ -47,6 +47,8 @@ BUGS: dict[str, tuple[str, str]] = {
     "promote is early": ("DELAYED, '-inf', now, 'LIMIT'", "DELAYED, '-inf', now + 1, 'LIMIT'"),
     "cancel forgets the delayed": (_CANCEL_WAITING, "if redis.call('ZREM', READY, member) == 1 then"),
     "cancel forgets the parked": ("if redis.call('ZREM', PARKED .. flow, member) == 1 then", "if false then"),
+    "hasten puts off": ("if due_ms > latest_ms then", "if due_ms >= 0 then"),
+    "hasten forgets the leased": ("elseif expires_at_ms > latest_ms then", "elseif false then"),
     "max_running is ignored": (_HELD_OR_FULL, "if until_ms > now then"),
     "a hold is ignored": (_HELD_OR_FULL, "if room(flow) < 1 then"),
     "a hold never ends": (

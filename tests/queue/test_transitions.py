@@ -191,19 +191,6 @@ async def test_every_entry_is_met_on_a_walk(queue: TaskQueue) -> None:
     assert met[Place.READY] == set(range(202, 1201))
 
 
-async def test_only_messages_without_an_entry_are_dropped(
-    queue: TaskQueue, connections: RedisConnections
-) -> None:
-    await queue.enqueue([Entry(member=member(number), message="{}") for number in (1, 2)])
-    await claimed(queue, 1)
-    for number in range(10, 15):
-        await connections.retrying.hset(queue.keys.message, str(number), "{}")
-    assert await queue.drop_orphan_messages(3) == 3
-    assert await queue.drop_orphan_messages(100) == 2
-    assert await queue.drop_orphan_messages(100) == 0
-    assert set(await connections.retrying.hkeys(queue.keys.message)) == {"1", "2"}
-
-
 async def test_a_server_that_is_away_is_said_to_be(valkey: PrivateValkey) -> None:
     connections = RedisConnections(RedisSettings(url=f"{valkey.url}.missing", retries=1))
     with pytest.raises(QueueUnavailable) as raised:

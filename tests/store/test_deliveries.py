@@ -16,7 +16,6 @@ from core.domain.routing import member_of_delivery
 from core.errors import NotFound, TaskNotFinal
 from core.store.changes import cancel_task
 from core.store.deliveries import (
-    pending_deliveries_page,
     put_back_delivery,
     start_deliveries,
     take_back_lost_deliveries,
@@ -218,7 +217,7 @@ async def test_what_is_still_tried_is_not_replayed(store: Store) -> None:
         await get_delivery(store.db, made.id + 1)
 
 
-async def test_deliveries_are_listed_newest_first_and_in_pages_by_id(store: Store) -> None:
+async def test_deliveries_are_listed_newest_first(store: Store) -> None:
     made = [await _promised(store) for _ in range(5)]
     await _start(store, made[2])
     newest = await list_deliveries(store.db, DeliveryFilter(system_code="farm"), page_size=2)
@@ -226,9 +225,4 @@ async def test_deliveries_are_listed_newest_first_and_in_pages_by_id(store: Stor
     wanted = DeliveryFilter(statuses=(DeliveryStatus.PENDING,), host="receiver.example")
     older = await list_deliveries(store.db, wanted, page_size=9, before_id=made[3].id)
     assert older == [made[1], made[0]]
-    pages = [await pending_deliveries_page(store.db, after_id=after, limit=3) for after in (0, made[3].id)]
-    assert pages == [[made[0], made[1], made[3]], [made[4]]]
-    await _set(store, made[1], updated_at=server_now(-60.0))
-    changed_after = await store.db.now() - timedelta(seconds=120)
-    assert await pending_deliveries_page(store.db, changed_after=changed_after) == [made[1]]
     assert await get_deliveries(store.db, [made[4].id, 5, made[0].id]) == [made[0], made[4]]

@@ -3,37 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import update
 
 from core.domain.recognition import RecognitionStatus
-from core.domain.task import Task, TaskStatus
+from core.domain.task import TaskStatus
 from core.store.attempts import Finished, PutBack
-from core.store.changes import retry_task
-from core.store.tables import recognition, task_event
 from core.store.types import server_now
 from core.store.upkeep import (
-    TakenBack,
+    Moved,
     expire_tasks,
-    pending_page,
-    prune_tasks,
     read_scan_mark,
     take_back_lost,
     write_scan_mark,
 )
-from tests.support.store import CAPTURED, Store, recognised
+from tests.support.store import CAPTURED, Store, promised, recognised
 
 _DONE = Finished(status=TaskStatus.COMPLETED)
 
 
-async def _take_back(store: Store, max_crashes: int = 3, **limit: int) -> list[TakenBack]:
+async def _take_back(store: Store, max_crashes: int = 3, **limit: int) -> list[Moved]:
     return await take_back_lost(store.db, store.ids, store.promises, max_crashes=max_crashes, **limit)
 
 
-async def _expire(store: Store, **limit: int) -> list[Task]:
+async def _expire(store: Store, **limit: int) -> list[Moved]:
     return await expire_tasks(store.db, store.ids, store.promises, **limit)
 
 
@@ -45,7 +39,8 @@ async def test_a_task_that_waited_too_long_expires(store: Store) -> None:
     (found,) = await _expire(store)
 
     stored = await store.reload(late)
-    assert (found.id, found.recognitions) == (late.id, stored.recognitions)
+    assert (found.after.id, found.after.recognitions) == (late.id, stored.recognitions)
+    assert (found.before.status, promised(found.deliveries)) == (TaskStatus.PENDING, ["task.expired"])
     assert (stored.status, stored.error and stored.error.code) == (TaskStatus.EXPIRED, "queue_ttl_exceeded")
     assert {picture.status for picture in stored.recognitions} == {"failed"}
     assert (await store.task_row(late)).dedup_slot is None
@@ -67,7 +62,8 @@ async def test_two_reconcilers_expire_a_task_once(store: Store, other_store: Sto
     for one in late:
         await store.set_task(one, queue_expires_at=server_now(-0.1))
     found = await asyncio.gather(*(_expire(of) for of in (store, other_store)))
-    assert sorted(one.id for part in found for one in part) == [one.id for one in late]
+    assert sorted(one.after.id for part in found for one in part) == [one.id for one in late]
+    assert all(promised(one.deliveries) == ["task.expired"] for part in found for one in part)
     assert await store.count("delivery") == 20
 
 
@@ -97,7 +93,7 @@ async def test_a_lost_task_goes_back_and_is_counted(store: Store, is_declared: b
     row = await store.task_row(begun)
     assert (found.before.status, found.after.status) == (TaskStatus.IN_PROGRESS, TaskStatus.PENDING)
     assert (row.status, row.attempt, row.failures, row.crashes) == ("pending", 1, 0, 1)
-    assert row.next_attempt_at is None
+    assert (row.next_attempt_at, found.deliveries) == (None, ())
     assert row.updated_at > begun.started_at
     last = (await store.history(begun))[-1]
     assert (last.from_status, last.to_status, last.why) == ("in_progress", "pending", "worker lost")
@@ -121,6 +117,7 @@ async def test_a_task_that_lost_three_workers_fails(store: Store) -> None:
     assert (stored.crashes, stored.error and stored.error.code) == (3, "worker_lost")
     assert [p.status for p in stored.recognitions] == [RecognitionStatus.COMPLETED, RecognitionStatus.FAILED]
     assert found.after.recognitions == stored.recognitions
+    assert promised(found.deliveries) == ["task.failed"]
     assert await store.events(current) == ["task.started", "task.image", "task.failed"]
 
 
@@ -131,6 +128,7 @@ async def test_a_lost_task_that_was_to_be_stopped_is_cancelled(store: Store) -> 
     (found,) = await _take_back(store, max_crashes=1)
     stored = await store.reload(begun)
     assert found.after.status is stored.status is TaskStatus.CANCELLED
+    assert promised(found.deliveries) == ["task.cancelled"]
     assert await store.events(begun) == ["task.started", "task.cancelled"]
 
 
@@ -167,29 +165,6 @@ async def test_a_reaper_and_a_finishing_worker_have_one_winner(store: Store, oth
         assert len(await store.events(begun)) == 1
 
 
-async def test_pending_rows_come_in_pages_by_id(store: Store) -> None:
-    waiting = [await store.pending(2) for _ in range(5)]
-    await store.set_task(waiting[1], status="cancelled")
-    await store.start(waiting[3])
-    wanted = [waiting[i] for i in (0, 2, 4)]
-
-    first = await pending_page(store.db, limit=2)
-    second = await pending_page(store.db, after_id=first[-1].id, limit=2)
-
-    assert [*first, *second] == wanted
-    assert await pending_page(store.db, after_id=second[-1].id) == []
-
-
-async def test_a_page_of_changed_rows_leaves_out_old_ones_and_those_just_changed(store: Store) -> None:
-    old, changed, fresh = [await store.pending() for _ in range(3)]
-    at = await store.db.now()
-    await store.set_task(old, updated_at=at - timedelta(seconds=200))
-    await store.set_task(changed, updated_at=at - timedelta(seconds=60))
-    found = await pending_page(store.db, changed_after=at - timedelta(seconds=120))
-    assert [one.id for one in found] == [changed.id]
-    assert fresh.id in [one.id for one in await pending_page(store.db)]
-
-
 async def test_a_scan_mark_is_kept_by_queue(store: Store) -> None:
     assert await read_scan_mark(store.db, "recognition") is None
     await write_scan_mark(store.db, "recognition", CAPTURED)
@@ -205,43 +180,3 @@ async def test_many_processes_may_write_the_first_scan_mark_at_once(store: Store
             *(write_scan_mark(of.db, name, CAPTURED) for of in (store, other_store) for _ in range(4))
         )
         assert await read_scan_mark(store.db, name) == CAPTURED
-
-
-async def _age(store: Store, young: Task) -> Task:
-    """Let a task have been made two minutes ago and have ended 90 seconds ago; its id tells the former."""
-    old = replace(young, id=young.id - (120_000 << 22))
-    await store.set_task(young, id=old.id, completed_at=server_now(-90.0))
-    children = (recognition, task_event)
-    await store.run(*(update(t).where(t.c.task_id == young.id).values(task_id=old.id) for t in children))
-    return old
-
-
-async def test_old_ended_tasks_are_pruned_with_their_pictures(store: Store) -> None:
-    kept, old, fresh = [await store.running(callback_url=None) for _ in range(3)]
-    for one in (old, fresh):
-        await store.record(one, recognised(one.recognitions[0], media_key=f"{one.id}.jpg"), end=_DONE)
-    await _age(store, old)
-    await _age(store, kept)
-
-    statuses = (TaskStatus.COMPLETED, TaskStatus.CANCELLED)
-    assert await prune_tasks(store.db, statuses, older_than_seconds=60) == (1, [f"{old.id}.jpg"])
-
-    assert await prune_tasks(store.db, statuses, older_than_seconds=60) == (0, [])
-    assert await store.count("task") == await store.count("recognition") == 2
-
-
-async def test_a_task_that_is_retried_while_it_is_pruned_stays_whole_or_goes(
-    store: Store, other_store: Store
-) -> None:
-    for _ in range(8):
-        old = await _age(store, await store.pending())
-        await store.set_task(old, status="failed")
-        pruned, _retried = await asyncio.gather(
-            prune_tasks(store.db, (TaskStatus.FAILED,), older_than_seconds=60),
-            retry_task(other_store.db, other_store.ids, old.id),
-            return_exceptions=True,
-        )
-        assert not isinstance(pruned, BaseException)
-        assert await store.count("task") == await store.count("recognition") == 1 - pruned[0]
-        await store.set_task(old, status="failed", completed_at=server_now(-90.0))
-        await prune_tasks(store.db, (TaskStatus.FAILED,), older_than_seconds=60)

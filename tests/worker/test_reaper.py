@@ -4,53 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from core.domain.delivery import DeliveryStatus
-from core.domain.recognition import ErrorNote
 from core.domain.routing import QueueName, member_of_delivery, member_of_task
 from core.domain.task import Task, TaskStatus
-from core.media import Media, MediaStoreSettings
+from core.queue.events import EventKind
 from core.queue.lease import Claim, Entry
 from core.store.attempts import Finished, PutBack
 from core.store.deliveries import start_deliveries
-from tests.support.store import Store, recognised
+from tests.support.duties import reaper, store_of
+from tests.support.listening import heard_during
+from tests.support.store import recognised
 from tests.support.worker_bench import WorkerBench, until
-from worker.identity import Identity
-from worker.loops.pruner import Pruner, PrunerSettings
-from worker.loops.reaper import Reaper, ReaperSettings
 
-LEASE_SECONDS = 15.0
 SHORT_MS = 20
-
-
-class _Clock:
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
-def identity(*, steady: bool) -> Identity:
-    clock = _Clock()
-    mine = Identity(models=("picture",), slots=1, lease_seconds=LEASE_SECONDS, clock=clock)
-    for _ in range(4 if steady else 1):
-        mine.beat()
-        clock.seconds += LEASE_SECONDS / 3
-    return mine
-
-
-def reaper(bench: WorkerBench, *, steady: bool = True, max_crashes: int = 3) -> Reaper:
-    base = bench.base
-    budgets = ReaperSettings(max_task_crashes=max_crashes, max_delivery_crashes=max_crashes)
-    return Reaper(base.db, base.ids, base.promises, base.plan, identity(steady=steady), budgets)
-
-
-def store(bench: WorkerBench) -> Store:
-    return Store(db=bench.base.db, ids=bench.base.ids, promises=bench.base.promises)
 
 
 async def claimed(bench: WorkerBench, name: QueueName = QueueName.RECOGNITION) -> Claim:
@@ -75,7 +44,7 @@ async def reaped(
 
 async def running(bench: WorkerBench, *, lease_seconds: float = 60.0) -> tuple[Task, str]:
     """Submit, claim for a moment and start a task, under a worker whose row lives so long."""
-    stored = store(bench)
+    stored = store_of(bench)
     task = await bench.submit(bench.pictures.url("/picture.jpg"))
     await claimed(bench)
     worker_id = await stored.open_worker(lease_seconds=lease_seconds)
@@ -104,7 +73,7 @@ async def test_what_was_claimed_and_never_started_is_released_at_no_cost(bench: 
 async def test_leases_of_what_has_ended_or_is_gone_are_let_go(bench: WorkerBench) -> None:
     task, _ = await running(bench)
     end = Finished(status=TaskStatus.COMPLETED)
-    await store(bench).record(task, recognised(task.recognitions[0]), end=end)
+    await store_of(bench).record(task, recognised(task.recognitions[0]), end=end)
     ghost = replace(member_of_task(task), id=42)
     await bench.base.plan.queues.recognition.enqueue([Entry(member=ghost)])
     await claimed(bench)
@@ -122,7 +91,7 @@ async def test_leases_of_what_has_ended_or_is_gone_are_let_go(bench: WorkerBench
 
 async def test_a_retry_that_was_never_settled_waits_for_the_rest_of_its_delay(bench: WorkerBench) -> None:
     task, _ = await running(bench)
-    await store(bench).record(task, end=PutBack(delay_seconds=30, is_failure=True))
+    await store_of(bench).record(task, end=PutBack(delay_seconds=30, is_failure=True))
     await reaped(bench, reaper(bench).step)
     stats = await bench.stats(QueueName.RECOGNITION)
     assert (stats.delayed, stats.ready, stats.leased) == (1, 0, 0)
@@ -149,19 +118,27 @@ async def test_a_reaper_that_was_not_steady_for_a_lease_declares_nobody_dead(ben
 
 async def test_a_task_that_lost_too_many_workers_fails_and_its_caller_is_told(bench: WorkerBench) -> None:
     task, _ = await running(bench, lease_seconds=-1)
-    await reaper(bench, max_crashes=1).step()
+    told = await heard_during(bench.base.events, reaper(bench, max_crashes=1).step)
     after = await bench.reload(task)
     assert (after.status, after.crashes) == (TaskStatus.FAILED, 1)
     assert after.error is not None
     assert after.error.code == "worker_lost"
-    assert [sent.event for sent in await bench.deliveries(task)] == ["task.failed"]
+    # At once: nobody waits for the next scan, neither the receiver nor who asked with ?wait.
+    (sent,) = await bench.deliveries(task)
+    assert sent.event == "task.failed"
+    assert [lease.member for lease in (await claimed(bench, QueueName.DELIVERY)).leases] == [
+        member_of_delivery(sent)
+    ]
+    assert (told.kind, told.id, told.status) == (EventKind.ENDED, task.id, "failed")
 
 
 async def test_a_task_that_was_to_be_stopped_ends_with_its_worker(bench: WorkerBench) -> None:
     task, _ = await running(bench, lease_seconds=-1)
     await bench.cancel(task)
-    await reaper(bench).step()
+    told = await heard_during(bench.base.events, reaper(bench).step)
     assert (await bench.reload(task)).status is TaskStatus.CANCELLED
+    assert (told.kind, told.id, told.status) == (EventKind.ENDED, task.id, "cancelled")
+    assert (await bench.stats(QueueName.DELIVERY)).ready == 1
 
 
 @pytest.mark.parametrize(("max_crashes", "status"), [(3, DeliveryStatus.PENDING), (1, DeliveryStatus.DEAD)])
@@ -170,10 +147,10 @@ async def test_a_delivery_of_a_lost_worker_is_sent_again_but_not_for_ever(
 ) -> None:
     task, _ = await running(bench)
     end = Finished(status=TaskStatus.COMPLETED)
-    written = await store(bench).record(task, recognised(task.recognitions[0]), end=end)
+    written = await store_of(bench).record(task, recognised(task.recognitions[0]), end=end)
     await bench.base.plan.enqueue_deliveries(written.deliveries)
     (lease,) = (await claimed(bench, QueueName.DELIVERY)).leases
-    worker_id = await store(bench).open_worker(lease_seconds=-1)
+    worker_id = await store_of(bench).open_worker(lease_seconds=-1)
     started = await start_deliveries(
         bench.base.db, worker_id=worker_id, token=lease.token, members=[lease.member], timeout_seconds=60
     )
@@ -188,27 +165,3 @@ async def test_a_delivery_of_a_lost_worker_is_sent_again_but_not_for_ever(
     if expected:
         again = await claimed(bench, QueueName.DELIVERY)
         assert [found.member for found in again.leases] == [member_of_delivery(sent)]
-
-
-async def test_the_pruner_erases_what_was_kept_long_enough_with_its_pictures(
-    bench: WorkerBench, tmp_path: Path
-) -> None:
-    media = Media(MediaStoreSettings(folder=tmp_path / "kept"))
-    note = ErrorNote(code="task_timeout", message="late")
-    ends = [Finished(status=TaskStatus.COMPLETED), Finished(status=TaskStatus.FAILED, error=note)]
-    tasks = []
-    for end in ends:
-        task, _ = await running(bench)
-        key = await media.put_annotated(task.id, task.recognitions[0].id, b"jpeg")
-        await store(bench).record(task, replace(recognised(task.recognitions[0]), media_key=key), end=end)
-        tasks.append(task)
-    soon = PrunerSettings(completed_days=0.01 / 86_400, failed_days=90, upload_ttl_seconds=60)
-
-    async def left() -> int:
-        await Pruner(bench.base.db, media, soon).step()
-        return await store(bench).count("task")
-
-    await until(left, lambda count: count == 1)
-    assert (await bench.reload(tasks[1])).status is TaskStatus.FAILED
-    files = [path.name for path in (tmp_path / "kept").rglob("*.jpg")]
-    assert files == [f"{tasks[1].recognitions[0].id}.jpg"]

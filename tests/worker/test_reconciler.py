@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from time import monotonic
 
+from sqlalchemy import update
+from structlog.testing import capture_logs
+
+from core import metrics
 from core.domain.routing import QueueName, member_of_task
 from core.domain.task import TaskStatus
+from core.queue.events import EventKind
 from core.queue.lease import Entry
+from core.store.tables import task
+from core.store.types import server_now
+from tests.support.duties import reconciler, store_of
+from tests.support.listening import heard_during
+from tests.support.metrics import counted
 from tests.support.valkey import PrivateValkey
 from tests.support.worker_bench import WorkerBench, open_bench, running_worker, until
 from worker.loops.reconciler import Reconciler
 
 RECOVERY_SECONDS = 5.0
-
-
-def reconciler(bench: WorkerBench) -> Reconciler:
-    base = bench.base
-    return Reconciler(base.db, base.ids, base.promises, base.plan)
 
 
 async def waiting(bench: WorkerBench) -> int:
@@ -143,6 +149,33 @@ async def test_a_task_that_waited_too_long_expires_and_its_caller_is_told(bench:
     assert bench.fetches("/expired.jpg") == 0
 
 
+async def test_who_waits_for_a_task_hears_at_once_that_it_has_expired(bench: WorkerBench) -> None:
+    task = await bench.submit(bench.pictures.url("/late.jpg"), queue_ttl_seconds=1)
+
+    async def expire() -> None:
+        mine = reconciler(bench)
+
+        async def left() -> int:
+            await mine.expire()
+            return await waiting(bench)
+
+        await until(left, lambda count: count == 0)
+
+    told = await heard_during(bench.base.events, expire)
+    assert (told.kind, told.id, told.status) == (EventKind.ENDED, task.id, "expired")
+    assert (await bench.stats(QueueName.DELIVERY)).ready == 1
+
+
+async def test_a_flood_that_nobody_served_expires_in_one_step(bench: WorkerBench) -> None:
+    url = bench.pictures.url("/flood.jpg")
+    tasks = await asyncio.gather(*(bench.submit(url) for _ in range(450)))
+    await store_of(bench).run(update(task).values(queue_expires_at=server_now(-1.0)))
+    await reconciler(bench).expire()
+    assert {(await bench.reload(one)).status for one in (tasks[0], tasks[-1])} == {TaskStatus.EXPIRED}
+    assert await waiting(bench) == 0
+    assert (await bench.stats(QueueName.DELIVERY)).ready == len(tasks)
+
+
 async def test_a_stale_entry_leads_to_nothing(bench: WorkerBench) -> None:
     task = await bench.submit(bench.pictures.url("/stale.jpg"))
     async with running_worker(bench.settings):
@@ -157,3 +190,39 @@ async def test_a_stale_entry_leads_to_nothing(bench: WorkerBench) -> None:
     after = await bench.reload(task)
     assert (after.attempt, after.completed_at) == (1, ended.completed_at)
     assert bench.fetches("/stale.jpg") == 1
+
+
+async def test_of_many_workers_one_rebuilds_and_one_sweeps(bench: WorkerBench, valkey: PrivateValkey) -> None:
+    await bench.submit(bench.pictures.url("/once.jpg"))
+    workers = [reconciler(bench) for _ in range(4)]
+    for one in workers:
+        await one.beat()
+    valkey.flush()
+    rebuilds = counted(metrics.REBUILDS.labels("emptied"))
+    for _ in range(2):
+        await asyncio.gather(*(one.beat() for one in workers))
+    assert counted(metrics.REBUILDS.labels("emptied")) == rebuilds + 1
+    with capture_logs() as lines:
+        for one in workers:
+            await one.scan()
+        for one in workers:
+            await one.scan()
+    assert [line["event"] for line in lines].count("plan.swept") <= 1
+    assert await waiting(bench) == 1
+
+
+async def test_a_claim_without_an_epoch_hurries_the_beat_but_not_again_and_again(
+    bench: WorkerBench, valkey: PrivateValkey
+) -> None:
+    base, seconds, hurried = bench.base, [0.0], [0]
+    mine = Reconciler(base.db, base.ids, base.promises, base.plan, clock=lambda: seconds[0])
+    mine.hurry = lambda: hurried.append(1)
+    await mine.beat()
+    queue = base.plan.queues.recognition
+    whole = await queue.claim("mine", 1000, 0)
+    valkey.flush()
+    lost = await queue.claim("mine", 1000, 0)
+    for at, claim, times in ((1.0, whole, 0), (1.0, lost, 1), (1.1, lost, 1), (2.0, lost, 2)):
+        seconds[0] = at
+        mine.see_claim(QueueName.RECOGNITION, claim)
+        assert sum(hurried) == times

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
+from core.errors import DatabaseUnavailable, QueueUnavailable, Unavailable
 from worker.slots import Slots
 
 
@@ -73,3 +75,23 @@ async def test_whoever_closed_the_gate_may_take_one_himself() -> None:
     assert (slots.taken, slots.free) == (1, 0)
     slots.give_back()
     assert slots.taken == 0
+
+
+async def test_after_a_failure_it_begins_with_one_and_doubles() -> None:
+    slots, taken = Slots(8), []
+
+    async def take(error: Exception | None = None) -> None:
+        with suppress(Unavailable, ZeroDivisionError), slots.paced():
+            taken.append(await slots.take_free())
+            slots.give_back(taken[-1])
+            if error is not None:
+                raise error
+
+    await take(QueueUnavailable())
+    for _ in range(5):
+        await take()
+    assert taken == [8, 1, 2, 4, 8, 8]
+    await take(ZeroDivisionError())  # nothing was away
+    await take(DatabaseUnavailable())
+    await take(DatabaseUnavailable())
+    assert taken[-3:] == [8, 8, 1]

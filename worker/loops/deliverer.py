@@ -98,9 +98,10 @@ class Deliverer:
         token = self._identity.next_token()
         started: list[tuple[Lease, Delivery]] = []
         try:
-            claim = await self._queue.claim(token, int(self._identity.lease_seconds * 1000), count)
-            if claim.leases:
-                started = await self._start(token, claim.leases)
+            with self.slots.paced():
+                claim = await self._queue.claim(token, int(self._identity.lease_seconds * 1000), count)
+                if claim.leases:
+                    started = await self._start(token, claim.leases)
         finally:
             self.slots.give_back(count - len(started))
         for lease, sent in started:

@@ -80,10 +80,11 @@ class Leaser:
         queue, token = self._plan.queues.of(name), self._identity.next_token()
         attempts: list[Attempt] = []
         try:
-            claim = await queue.claim(token, int(self._identity.lease_seconds * 1000), count)
-            self.claimed(name, claim)
-            if claim.leases:
-                attempts = await self._start(name, token, claim.leases)
+            with self.slots.paced():
+                claim = await queue.claim(token, int(self._identity.lease_seconds * 1000), count)
+                self.claimed(name, claim)
+                if claim.leases:
+                    attempts = await self._start(name, token, claim.leases)
         finally:
             self.slots.give_back(count - len(attempts))
         return claim, attempts

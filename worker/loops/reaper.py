@@ -13,14 +13,16 @@ from core.domain.promises import Promises
 from core.domain.routing import Member, QueueName, member_of_delivery, member_of_task, queue_of
 from core.domain.task import Task, TaskStatus
 from core.ids import Ids
-from core.plan import Plan, delay_ms_until
+from core.plan import Plan
 from core.queue.lease import Outcome, Settlement
+from core.repair import delay_ms_until
 from core.store.deliveries import take_back_lost_deliveries
 from core.store.delivery_log import get_deliveries
 from core.store.engine import Database
 from core.store.tasks import get_tasks
 from core.store.upkeep import take_back_lost
 from core.store.workers import declare_dead
+from worker.endings import count_end
 from worker.identity import Identity
 
 log = structlog.get_logger()
@@ -55,6 +57,7 @@ class Reaper:
         """Reap once; raises Unavailable when the database or Redis is away."""
         if self._identity.is_steady:
             for worker_id in await declare_dead(self._db):
+                metrics.WORKERS_LOST.inc()
                 log.warning("worker.declared_dead", worker_id=worker_id)
             await self._take_tasks()
             await self._take_deliveries()
@@ -67,14 +70,21 @@ class Reaper:
         )
         for one in taken:
             metrics.TASKS_TAKEN_BACK.labels(one.after.status.value).inc()
+            if one.after.is_final:
+                count_end(one.after)
             log.warning(
                 "task.taken_back", task_id=one.after.id, status=one.after.status, crashes=one.after.crashes
             )
-        await self._plan.enqueue_tasks([one.after for one in taken if not one.after.is_final])
+        await self._plan.hand_on(taken)
 
     async def _take_deliveries(self) -> None:
         taken = await take_back_lost_deliveries(self._db, max_crashes=self._settings.max_delivery_crashes)
-        await self._plan.enqueue_deliveries([d for d in taken if d.status is DeliveryStatus.PENDING])
+        for one in taken:
+            metrics.DELIVERIES_TAKEN_BACK.labels(one.status.value).inc()
+            if one.status is DeliveryStatus.DEAD:
+                metrics.DELIVERIES.labels(one.status.value).inc()
+                log.warning("delivery.died", delivery_id=one.id, task_id=one.task_id, crashes=one.crashes)
+        await self._plan.enqueue_deliveries([one for one in taken if one.status is DeliveryStatus.PENDING])
 
     async def _clear_leases(self, name: QueueName) -> None:
         """Ask the rows what becomes of expired leases; those of a living worker are only held longer."""
@@ -88,7 +98,11 @@ class Reaper:
             settlements = await self._judge_deliveries(token, expired)
         else:
             settlements, moved = await self._judge_tasks(name, token, expired)
-        await queue.settle(settlements)
+        ended = await queue.settle(settlements)
+        given_on = sum(
+            won and one.outcome is not Outcome.ACK for won, one in zip(ended, settlements, strict=True)
+        )
+        metrics.LEASES_REASSIGNED.labels(name.value).inc(given_on)
         await self._plan.enqueue_tasks(moved)
         log.info("leases.reaped", queue=name.value, expired=len(expired), settled=len(settlements))
 

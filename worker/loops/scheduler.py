@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
 from core.errors import Unavailable
+from worker.loop import JITTER
 
 log = structlog.get_logger()
 
@@ -27,8 +29,14 @@ class Scheduler:
 
     def every(self, seconds: float, name: str, duty: Duty) -> None:
         """Add a duty; jitter keeps workers from marching in step."""
-        trigger = IntervalTrigger(seconds=seconds, jitter=seconds / 10, timezone="UTC")
+        least, spread = seconds * (1 - JITTER), seconds * 2 * JITTER  # APScheduler only ever adds
+        trigger = IntervalTrigger(seconds=least, jitter=spread, timezone="UTC")
         self._scheduler.add_job(self._run, trigger, args=(name, duty), id=name)
+
+    def hurry(self, name: str) -> None:
+        """Run a duty now rather than at its time, unless it is at work already."""
+        if self._scheduler.running and not any(task.get_name() == name for task in self._running):
+            self._scheduler.modify_job(name, next_run_time=datetime.now(UTC))
 
     def start(self) -> None:
         """Begin."""
@@ -45,6 +53,7 @@ class Scheduler:
         """Run a duty; one that fails is logged and comes again at its time."""
         mine = asyncio.current_task()
         if mine is not None:
+            mine.set_name(name)
             self._running.add(mine)
             mine.add_done_callback(self._running.discard)
         try:
