@@ -10,7 +10,7 @@ from enum import StrEnum
 from functools import partial
 from typing import Self
 
-from sqlalchemy import ColumnElement, insert, tuple_, update
+from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -24,11 +24,10 @@ from core.settings import IntakeSettings
 from core.store.endings import Ledger, end_task, ended, take_spare_ids
 from core.store.engine import Database, now
 from core.store.group_commit import GroupCommit, flush_by_halves
+from core.store.keys import KEY_LIFE, Prior, forget, keys_of, load_prior, remember
 from core.store.rows import recognition_to_row, task_to_row
 from core.store.tables import recognition, task
-from core.store.tasks import load_tasks
 
-KEY_LIFE = timedelta(hours=24)
 _TRIES = 5
 _SUPERSEDED = ErrorNote(code="superseded", message="A later task with the same dedup key took its place.")
 
@@ -105,7 +104,7 @@ class Submissions:
             try:
                 return await self._db.write(partial(self._insert, numbered, spare))
             except IntegrityError:
-                if len(wave) > 1 or (attempt == _TRIES and not _keys(wave[0])):
+                if len(wave) > 1 or (attempt == _TRIES and not keys_of(wave[0])):
                     raise
         raise DatabaseUnavailable("Too many requests used the same key at once; try again.")
 
@@ -122,7 +121,7 @@ class Submissions:
         self, wave: Sequence[Task], spare: list[int], connection: AsyncConnection
     ) -> list[Submitted | Exception]:
         ledger = Ledger(promises=self._promises, at=await now(connection), spare_ids=list(spare))
-        prior = await _load_prior(connection, wave)
+        prior = await load_prior(connection, wave)
         results: list[Submitted | Exception] = [await _decide(connection, ledger, prior, new) for new in wave]
         created = [
             result.task
@@ -135,24 +134,25 @@ class Submissions:
             await connection.execute(insert(recognition), pictures)
         for new in created:
             ledger.note(None, new, "submitted")
+        await remember(connection, _answered_anew(wave, results), ledger.at)
         await ledger.write(connection)
         return results
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Prior:
-    """Tasks that hold a key which a new one brings, by system and key."""
-
-    idempotency: dict[tuple[str, str | None], Task]
-    client: dict[tuple[str, str | None], Task]
-    slot: dict[tuple[str, str | None], Task]
+def _answered_anew(wave: Sequence[Task], results: Sequence[Submitted | Exception]) -> list[tuple[Task, Task]]:
+    """New tasks and what each is answered with, but for what their keys had been answered with before."""
+    return [
+        (new, result.task)
+        for new, result in zip(wave, results, strict=True)
+        if isinstance(result, Submitted) and result.kind is not SubmissionKind.REPLAYED
+    ]
 
 
 def _waves(group: Sequence[Task]) -> list[list[Task]]:
     """Split a group so that two tasks with the same key go one after the other."""
     waves: list[tuple[list[Task], set[tuple[str, str, str]]]] = []
     for new in group:
-        keys = _keys(new)
+        keys = keys_of(new)
         # The last wave with one of its keys, plus one, keeps the order of arrival.
         place = max((i + 1 for i, (_, taken) in enumerate(waves) if taken & keys), default=0)
         if place == len(waves):
@@ -162,48 +162,25 @@ def _waves(group: Sequence[Task]) -> list[list[Task]]:
     return [members for members, _ in waves]
 
 
-def _keys(new: Task) -> set[tuple[str, str, str]]:
-    """What no two rows may share, by system and kind."""
-    kinds = (("i", new.idempotency_key), ("c", new.client_id), ("d", new.dedup_key))
-    return {(new.system_code, kind, key) for kind, key in kinds if key is not None}
-
-
-async def _load_prior(connection: AsyncConnection, wave: Sequence[Task]) -> _Prior:
-    columns = (task.c.idempotency_key, task.c.client_id, task.c.dedup_slot)
-    names = ("idempotency_key", "client_id", "dedup_key")
-    found: list[dict[tuple[str, str | None], Task]] = []
-    for column, name in zip(columns, names, strict=True):
-        keys = [(new.system_code, getattr(new, name)) for new in wave if getattr(new, name) is not None]
-        holders = await _holders(connection, column, keys) if keys else []
-        found.append({(held.system_code, getattr(held, name)): held for held in holders})
-    return _Prior(idempotency=found[0], client=found[1], slot=found[2])
-
-
-async def _holders(
-    connection: AsyncConnection, column: ColumnElement[str | None], keys: list[tuple[str, str]]
-) -> list[Task]:
-    return await load_tasks(connection, tuple_(task.c.system_code, column).in_(keys))
-
-
 async def _decide(
-    connection: AsyncConnection, ledger: Ledger, prior: _Prior, new: Task
+    connection: AsyncConnection, ledger: Ledger, prior: Prior, new: Task
 ) -> Submitted | MusterError:
     """Say what a submission comes to, and make room for it when it replaces another."""
     owner = new.system_code
     if (held := prior.idempotency.get((owner, new.idempotency_key))) is not None:
-        if held.created_at is None or held.created_at + KEY_LIFE > ledger.at:
+        if held.expires_at is None or held.expires_at > ledger.at:
             same = held.request_sha256 == new.request_sha256
-            return Submitted(task=held, kind=SubmissionKind.REPLAYED) if same else _key_reused()
-        await connection.execute(update(task).where(task.c.id == held.id).values(idempotency_key=None))
-    if (held := prior.client.get((owner, new.client_id))) is not None:
-        same = held.request_sha256 == new.request_sha256
-        return Submitted(task=held, kind=SubmissionKind.REPLAYED) if same else ClientIdReused()
+            return Submitted(task=held.task, kind=SubmissionKind.REPLAYED) if same else _key_reused()
+        await forget(connection, new)
+    if (known := prior.client.get((owner, new.client_id))) is not None:
+        same = known.request_sha256 == new.request_sha256
+        return Submitted(task=known, kind=SubmissionKind.REPLAYED) if same else ClientIdReused()
     superseded: Task | None = None
     promised: tuple[Delivery, ...] = ()
-    if (held := prior.slot.get((owner, new.dedup_key))) is not None:
+    if (first := prior.slot.get((owner, new.dedup_key))) is not None:
         if new.dedup_mode == "keep_first":
-            return Submitted(task=held, kind=SubmissionKind.DEDUPLICATED)
-        superseded, promised = await _supersede(connection, ledger, held)
+            return Submitted(task=first, kind=SubmissionKind.DEDUPLICATED)
+        superseded, promised = await _supersede(connection, ledger, first)
     accepted = replace(
         new,
         created_at=ledger.at,
