@@ -109,11 +109,11 @@ async def unready_worker_process(settings: Settings, **environment: str) -> Asyn
 
 @asynccontextmanager
 async def started_process(
-    settings: Settings, *module: str, before: tuple[str, ...] = (), **environment: str
+    settings: Settings, *module: str, **environment: str
 ) -> AsyncIterator[WorkerProcess]:
-    """Start a module of ours as a process under these settings; `before` is a command that starts it."""
+    """Start a module of ours as a process under these settings."""
     process = await asyncio.create_subprocess_exec(
-        *(*ends_with_parent(), *before, sys.executable, "-m", *module),
+        *(*ends_with_parent(), sys.executable, "-m", *module),
         cwd=ROOT,
         env={**os.environ, **environment_of(settings), **environment},
         stderr=asyncio.subprocess.PIPE,
