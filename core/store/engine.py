@@ -23,7 +23,7 @@ from core.settings import DatabaseSettings
 from core.store.failures import Transient, anew_when_lost, as_unavailable, is_answer
 from core.store.sqlite import connector
 from core.store.types import server_now
-from core.store.watch import Limit, Watch
+from core.watch import Limit, Watch
 
 T = TypeVar("T")
 
@@ -50,7 +50,9 @@ class Database:
         else:
             self._readers = self._writer = _server_engine(settings, is_mysql=self.dialect == "mysql")
         # A file does not hang as a server does; a writer that waits for its turn is no sign of it.
-        self._watch = None if self.dialect == "sqlite" else Watch(self._answers)
+        self._watch = (
+            None if self.dialect == "sqlite" else Watch("database", self._answers, DatabaseUnavailable)
+        )
         self._apart = create_async_engine(settings.url, poolclass=NullPool)
 
     @asynccontextmanager

@@ -16,7 +16,7 @@ from core.settings import DatabaseSettings
 from core.store.migrate import upgrade
 from core.store.submissions import SubmissionKind
 from core.store.tables import task
-from core.store.watch import LATE_SECONDS
+from core.watch import LATE_SECONDS
 from tests.support.servers import PrivateMariadb, PrivatePostgresql
 from tests.support.store import Store
 from tests.support.worker_bench import until

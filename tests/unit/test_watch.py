@@ -1,4 +1,4 @@
-"""The watch over a database that may hang: whom it gives up, whom it lets be."""
+"""The watch over a server that may hang: whom it gives up, whom it lets be."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from core.errors import DatabaseUnavailable
-from core.store.watch import ANSWER_SECONDS, LATE_SECONDS, Limit, Watch
+from core.watch import ANSWER_SECONDS, LATE_SECONDS, Limit, Watch
 from tests.support.worker_bench import until
 
 
@@ -37,7 +37,7 @@ def server() -> Server:
 
 @pytest.fixture
 async def watch(server: Server) -> AsyncIterator[Watch]:
-    opened = Watch(server.answers)
+    opened = Watch("server", server.answers, DatabaseUnavailable)
     yield opened
     await opened.close()
 

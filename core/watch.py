@@ -1,4 +1,4 @@
-"""Notices a database that hangs, so that nobody waits for an answer that will not come.
+"""Notices a server that hangs, so that nobody waits for an answer that will not come.
 
 A server that is gone refuses connections and so says it at once. One that hangs (a process that stands
 still, a network that drops packets) says nothing, and looks like one that is busy with much work. So
@@ -16,26 +16,29 @@ from typing import Self
 
 import structlog
 
-from core.errors import DatabaseUnavailable
-
 log = structlog.get_logger()
 
 LATE_SECONDS = 0.6
 """Something that takes this long makes us ask."""
 ANSWER_SECONDS = 0.9
-"""Time for a sign of life; with the above it makes 503 within two seconds."""
+"""Time for a sign of life; with the above it makes an answer within two seconds."""
 _ASK_AGAIN_SECONDS = 0.25
 _KICK_AGAIN_SECONDS = 0.2
 
 
 class Watch:
-    """Watches over all that one process asks of its database.
+    """Watches over all that one process asks of one server.
 
-    `answers` asks the server for a sign of life on a connection of its own; it keeps no time limit.
+    Args:
+        server: Its name for the log.
+        answers: Asks it for a sign of life on a connection of its own; keeps no time limit.
+        refusal: What is raised while it gives none.
     """
 
-    def __init__(self, answers: Callable[[], Awaitable[bool]]) -> None:
-        self._answers = answers
+    def __init__(
+        self, server: str, answers: Callable[[], Awaitable[bool]], refusal: Callable[[], Exception]
+    ) -> None:
+        self._server, self._answers, self._refusal = server, answers, refusal
         self._running: set[Limit] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._asking: asyncio.Task[None] | None = None
@@ -43,9 +46,9 @@ class Watch:
         """Whether the server was asked for a sign of life and gave none."""
 
     def enter(self, limit: Limit) -> None:
-        """Note that something begins; raises DatabaseUnavailable while the server is silent."""
+        """Note that something begins; raises the refusal while the server is silent."""
         if self.is_silent:
-            raise DatabaseUnavailable
+            raise self._refusal()
         self._running.add(limit)
         if self._timer is None and self._asking is None:
             self._look_in(LATE_SECONDS)
@@ -74,20 +77,20 @@ class Watch:
         if age_seconds < LATE_SECONDS:
             self._look_in(LATE_SECONDS - age_seconds)
         else:
-            self._asking = asyncio.create_task(self._ask(), name="database-watch")
+            self._asking = asyncio.create_task(self._ask(), name=f"{self._server}-watch")
 
     async def _ask(self) -> None:
         """Ask until there is an answer."""
         try:
             while not await self._answers_in_time():
                 if not self.is_silent:
-                    log.warning("database.silent", given_up=len(self._running))
+                    log.warning("server.silent", server=self._server, given_up=len(self._running))
                 self.is_silent = True
                 for limit in tuple(self._running):
                     limit.expire()
                 await asyncio.sleep(_ASK_AGAIN_SECONDS)
             if self.is_silent:
-                log.info("database.answered")
+                log.info("server.answered", server=self._server)
             self.is_silent = False
         finally:
             self._asking = None
