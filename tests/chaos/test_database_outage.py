@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from pathlib import Path
 from time import monotonic
@@ -32,6 +33,8 @@ AT_ONCE, ROUNDS = 30, 4
 LEASE_SECONDS = 1.5
 SLOTS = 2
 WAYS = ["killed", "hanging"]
+STARTER = ThreadPoolExecutor(1)
+"""A thread that stays: a server ends with the thread that started it."""
 URL = "http://127.0.0.1:9/nobody-fetches-it.jpg"
 
 
@@ -61,7 +64,7 @@ def _take_away(server: PrivateMariadb, way: str) -> None:
 
 async def _bring_back(server: PrivateMariadb, way: str) -> None:
     if way == "killed":
-        await asyncio.to_thread(server.start)
+        await asyncio.get_running_loop().run_in_executor(STARTER, server.start)
     else:
         server.thaw()
 
@@ -182,8 +185,9 @@ async def test_no_error_reaches_a_caller_twice_for_one_key_while_the_database_is
         for end in (own_mariadb.stop, own_mariadb.kill, own_mariadb.stop):
             stored = len(ids)
             await until(_counting(ids), lambda count, least=stored + 50: count > least)
-            await asyncio.to_thread(end)
-            await asyncio.to_thread(own_mariadb.start)
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(STARTER, end)
+            await loop.run_in_executor(STARTER, own_mariadb.start)
         stored = len(ids)
         await until(_counting(ids), lambda count: count > stored + 50)
         over.set()

@@ -16,6 +16,7 @@ from tests.support.worker_bench import worker_settings
 from tests.support.worker_process import WorkerProcess, started_process
 
 _ANSWER_SECONDS = 30.0
+_START_SECONDS = 60.0
 
 
 async def web_and_worker_settings(
@@ -34,7 +35,11 @@ async def web_process(settings: Settings, *options: str) -> AsyncIterator[tuple[
     # A url of its own is left out, so that the process tells the one that it listens on.
     own = settings.model_copy(update={"public_url": ""})
     async with started_process(own, "app.cli", "web", "--port", "0", *options) as process:
-        yield process, (await process.logged("web.started"))["url"]
+        try:
+            started = await process.logged("web.started", limit_seconds=_START_SECONDS)
+        except TimeoutError:
+            raise AssertionError(f"it did not start:\n{process.text}") from None
+        yield process, started["url"]
 
 
 @asynccontextmanager
