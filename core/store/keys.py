@@ -49,6 +49,20 @@ def keys_of(new: Task) -> set[tuple[str, str, str]]:
     return {(new.system_code, kind, key) for kind, key in kinds if key is not None}
 
 
+def waves(group: Sequence[Task]) -> list[list[Task]]:
+    """Split a group so that two tasks with the same key go one after the other."""
+    waves: list[tuple[list[Task], set[tuple[str, str, str]]]] = []
+    for new in group:
+        keys = keys_of(new)
+        # The last wave with one of its keys, plus one, keeps the order of arrival.
+        place = max((i + 1 for i, (_, taken) in enumerate(waves) if taken & keys), default=0)
+        if place == len(waves):
+            waves.append(([], set()))
+        waves[place][0].append(new)
+        waves[place][1].update(keys)
+    return [members for members, _ in waves]
+
+
 async def load_prior(connection: AsyncConnection, wave: Sequence[Task]) -> Prior:
     """Find the holders of all keys that these tasks bring."""
     return Prior(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import random
+from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 from functools import partial
+from time import monotonic
 from typing import Self
 
 from sqlalchemy import insert
@@ -24,11 +27,15 @@ from core.settings import IntakeSettings
 from core.store.endings import Ledger, end_task, ended, take_spare_ids
 from core.store.engine import Database, now
 from core.store.group_commit import GroupCommit, flush_by_halves
-from core.store.keys import KEY_LIFE, Prior, forget, keys_of, load_prior, remember
+from core.store.keys import KEY_LIFE, Prior, forget, keys_of, load_prior, remember, waves
 from core.store.rows import recognition_to_row, task_to_row
 from core.store.tables import recognition, task
+from core.store.tasks import load_tasks
 
 _TRIES = 5
+PATIENCE_SECONDS = 1.0
+"""How long a database that is away is waited for; callers are told within two seconds."""
+_PAUSE_SECONDS = 0.2
 _SUPERSEDED = ErrorNote(code="superseded", message="A later task with the same dedup key took its place.")
 
 
@@ -60,6 +67,8 @@ class Submissions:
             max_group=settings.max_group,
             max_pending=settings.max_pending,
         )
+        self._again: set[int] = set()
+        """Tasks that were sent to the database before, which may have stored them without saying so."""
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -77,18 +86,32 @@ class Submissions:
     async def submit(self, new: Task) -> Submitted:
         """Commit a task whose ids are taken, or find the one that its keys name.
 
+        A database that is away for a moment, as when it is restarted, is waited for.
+
         Raises:
             IdempotencyKeyReused: the key was used with another body.
             ClientIdReused: the client id was used with another body.
             IntakeFull: too many submissions wait.
             DatabaseUnavailable: nothing is known to be stored; the same key may be sent again.
         """
-        return await self._group.submit(new)
+        until = monotonic() + PATIENCE_SECONDS
+        try:
+            while True:
+                try:
+                    return await self._group.submit(new)
+                except DatabaseUnavailable:
+                    pause_seconds = random.uniform(0.5, 1.0) * _PAUSE_SECONDS
+                    if monotonic() + pause_seconds > until:
+                        raise
+                    self._again.add(new.id)
+                    await asyncio.sleep(pause_seconds)
+        finally:
+            self._again.discard(new.id)
 
     async def _flush(self, group: Sequence[Task]) -> list[Submitted | Exception]:
         results: dict[int, Submitted | Exception] = {}
         down: Submitted | Exception | None = None
-        for wave in _waves(group):
+        for wave in waves(group):
             # A wave is its own transaction: what fails in a later one must not send an earlier one again.
             stored = [down] * len(wave) if down else await flush_by_halves(self._store, wave)
             results.update(zip((new.id for new in wave), stored, strict=True))
@@ -100,7 +123,7 @@ class Submissions:
         """Store tasks that share no key. One alone tries again when another process was quicker."""
         for attempt in range(1, _TRIES + 1):
             spare = await take_spare_ids(self._ids, 2 * len(wave))
-            numbered = wave if attempt == 1 else [await self._renumber(new) for new in wave]
+            numbered = wave if attempt == 1 else [await self._renumbered(new) for new in wave]
             try:
                 return await self._db.write(partial(self._insert, numbered, spare))
             except IntegrityError:
@@ -108,7 +131,10 @@ class Submissions:
                     raise
         raise DatabaseUnavailable("Too many requests used the same key at once; try again.")
 
-    async def _renumber(self, new: Task) -> Task:
+    async def _renumbered(self, new: Task) -> Task:
+        """The task under other ids, for these are taken; unless they may be taken by itself."""
+        if new.id in self._again:
+            return new
         task_id, *picture_ids = await self._ids.take(1 + len(new.recognitions))
         pictures = zip(new.recognitions, picture_ids, strict=True)
         return replace(
@@ -117,16 +143,27 @@ class Submissions:
             recognitions=tuple(replace(picture, id=i, task_id=task_id) for picture, i in pictures),
         )
 
+    async def _stored_before(self, connection: AsyncConnection, wave: Sequence[Task]) -> dict[int, Submitted]:
+        """Those that an earlier try has stored after all; its answer was lost."""
+        again = [new.id for new in wave if new.id in self._again]
+        found = await load_tasks(connection, task.c.id.in_(again)) if again else []
+        return {held.id: Submitted(task=held, kind=SubmissionKind.CREATED) for held in found}
+
     async def _insert(
         self, wave: Sequence[Task], spare: list[int], connection: AsyncConnection
     ) -> list[Submitted | Exception]:
         ledger = Ledger(promises=self._promises, at=await now(connection), spare_ids=list(spare))
+        stored = await self._stored_before(connection, wave)
         prior = await load_prior(connection, wave)
-        results: list[Submitted | Exception] = [await _decide(connection, ledger, prior, new) for new in wave]
+        results: list[Submitted | Exception] = [
+            stored.get(new.id) or await _decide(connection, ledger, prior, new) for new in wave
+        ]
         created = [
             result.task
             for result in results
-            if isinstance(result, Submitted) and result.kind is SubmissionKind.CREATED
+            if isinstance(result, Submitted)
+            and result.kind is SubmissionKind.CREATED
+            and result.task.id not in stored
         ]
         if created:
             await connection.execute(insert(task), [_row(new, ledger) for new in created])
@@ -134,32 +171,19 @@ class Submissions:
             await connection.execute(insert(recognition), pictures)
         for new in created:
             ledger.note(None, new, "submitted")
-        await remember(connection, _answered_anew(wave, results), ledger.at)
+        unknown = [(new, result) for new, result in zip(wave, results, strict=True) if new.id not in stored]
+        await remember(connection, _answered_anew(unknown), ledger.at)
         await ledger.write(connection)
         return results
 
 
-def _answered_anew(wave: Sequence[Task], results: Sequence[Submitted | Exception]) -> list[tuple[Task, Task]]:
+def _answered_anew(answered: Iterable[tuple[Task, Submitted | Exception]]) -> list[tuple[Task, Task]]:
     """New tasks and what each is answered with, but for what their keys had been answered with before."""
     return [
         (new, result.task)
-        for new, result in zip(wave, results, strict=True)
+        for new, result in answered
         if isinstance(result, Submitted) and result.kind is not SubmissionKind.REPLAYED
     ]
-
-
-def _waves(group: Sequence[Task]) -> list[list[Task]]:
-    """Split a group so that two tasks with the same key go one after the other."""
-    waves: list[tuple[list[Task], set[tuple[str, str, str]]]] = []
-    for new in group:
-        keys = keys_of(new)
-        # The last wave with one of its keys, plus one, keeps the order of arrival.
-        place = max((i + 1 for i, (_, taken) in enumerate(waves) if taken & keys), default=0)
-        if place == len(waves):
-            waves.append(([], set()))
-        waves[place][0].append(new)
-        waves[place][1].update(keys)
-    return [members for members, _ in waves]
 
 
 async def _decide(
