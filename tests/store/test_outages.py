@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 from sqlalchemy import text, update
@@ -137,41 +136,3 @@ async def _answers(store: Store) -> bool:
     except DatabaseUnavailable:
         return False
     return True
-
-
-async def test_a_submission_waits_for_a_server_that_is_away_for_a_moment(
-    frail_store: Store, own_server: Server
-) -> None:
-    await frail_store.pending()
-    new = [await frail_store.new() for _ in range(5)]
-    async with frail_store.submissions() as submissions:
-        own_server.kill()
-        submitted = [asyncio.create_task(submissions.submit(one)) for one in new]
-        await asyncio.sleep(0)
-        own_server.start()
-        found = await asyncio.gather(*submitted)
-    assert [one.kind for one in found] == [SubmissionKind.CREATED] * 5
-    assert await frail_store.count("task") == 6
-
-
-async def test_a_commit_whose_answer_was_lost_is_not_made_twice(
-    frail_store: Store, own_server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    new = [await frail_store.new() for _ in range(3)]
-    write, lost = frail_store.db.write, 0
-
-    async def write_and_lose_the_answer(work: Any) -> Any:
-        nonlocal lost
-        found = await write(work)
-        if lost < len(new):
-            lost += 1
-            raise DatabaseUnavailable
-        return found
-
-    await frail_store.ids.take(1000)  # so that no other write comes between
-    async with frail_store.submissions() as submissions:
-        monkeypatch.setattr(frail_store.db, "write", write_and_lose_the_answer)
-        found = [await submissions.submit(one) for one in new]
-    assert [(one.kind, one.task.id) for one in found] == [(SubmissionKind.CREATED, one.id) for one in new]
-    assert await frail_store.count("task") == len(new)
-    assert await frail_store.count("task_event") == len(new)
