@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
@@ -42,18 +43,23 @@ async def watch(server: Server) -> AsyncIterator[Watch]:
     await opened.close()
 
 
+async def _asked_within(server: Server, seconds: float) -> bool:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await server.came.wait()
+    return server.came.is_set()
+
+
 async def test_what_is_quick_asks_nobody(watch: Watch, server: Server) -> None:
     for _ in range(3):
         async with Limit(5, watch):
             await asyncio.sleep(0)
-    await asyncio.sleep(LATE_SECONDS * 1.2)
-    assert server.asked == 0
+    assert await _asked_within(server, LATE_SECONDS * 1.2) is False
 
 
 async def test_what_is_slow_goes_on_while_the_server_answers(watch: Watch, server: Server) -> None:
     async with Limit(5, watch):
-        await server.came.wait()
-        await asyncio.sleep(0.05)
+        assert await _asked_within(server, 2 * LATE_SECONDS)
     assert (server.asked, watch.is_silent) == (1, False)
 
 
