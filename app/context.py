@@ -33,6 +33,7 @@ class AppContext:
     base: Foundation
     doorkeeper: Doorkeeper
     meaning: Meaning
+    waiting: Waiting
     tasks: TaskService
     envelopes: EnvelopeService
     pictures: PictureService
@@ -65,6 +66,7 @@ async def open_context(settings: Settings) -> AsyncIterator[AppContext]:
             base=base,
             doorkeeper=Doorkeeper(base.db, is_on=settings.auth == "on"),
             meaning=meaning,
+            waiting=waiting,
             tasks=tasks,
             envelopes=EnvelopeService(base, tasks),
             pictures=PictureService(base),

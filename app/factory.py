@@ -12,7 +12,7 @@ from quart import Quart, Response, g, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from app.bodies import request_class, too_large
-from app.context import open_context
+from app.context import AppContext, open_context
 from app.openapi.document import encode_document
 from app.problems import MEDIA_TYPE, envelope_of, headers_of, problem_of
 from app.responses import JSON
@@ -51,6 +51,14 @@ def create_app(settings: Settings) -> Quart:
     _answer_errors(app, settings.intake)
     _dress_answers(app)
     return app
+
+
+def begin_drain(app: Quart) -> None:
+    """From now on hold nobody who waits, and have every answer say that its connection ends with it."""
+    app.extensions["is_draining"] = True
+    context: AppContext | None = app.extensions.get("muster")
+    if context is not None:
+        context.waiting.let_go()
 
 
 def _open_and_close(app: Quart, settings: Settings) -> None:
@@ -117,4 +125,6 @@ def _dress_answers(app: Quart) -> None:
             response.headers.setdefault(name, value)
         if request.path.startswith(("/v1/", "/recognition")):
             response.headers.setdefault("Cache-Control", "no-store")
+        if app.extensions.get("is_draining"):
+            response.headers["Connection"] = "close"
         return response

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from collections.abc import Callable
 
 import uvloop
 
@@ -15,12 +16,33 @@ from core.settings import Settings, load_settings
 from worker.factory import open_worker
 
 
+class _Told:
+    """Hears that the worker is to end, also while it is still being put together."""
+
+    def __init__(self) -> None:
+        self._times = 0
+        self._stop: Callable[[], None] | None = None
+
+    def __call__(self) -> None:
+        """Be told once more."""
+        self._times += 1
+        if self._stop is not None:
+            self._stop()
+
+    def pass_on_to(self, stop: Callable[[], None]) -> None:
+        """Call `stop` for every time that has been and will be."""
+        self._stop = stop
+        for _ in range(self._times):
+            stop()
+
+
 async def serve(settings: Settings) -> None:
     """Run one worker until SIGTERM or SIGINT; a second signal hurries."""
-    loop = asyncio.get_running_loop()
+    loop, told = asyncio.get_running_loop(), _Told()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told)
     async with asyncio.TaskGroup() as group, open_worker(settings, group) as runner:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, runner.stop)
+        told.pass_on_to(runner.stop)
         forget_the_start()
         await runner.run(group)
 

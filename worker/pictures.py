@@ -22,6 +22,10 @@ from worker.fetch import PictureSource
 
 log = structlog.get_logger()
 
+NOT_SAVED = ErrorNote(
+    code="picture_not_saved", message="What was found is recorded; the annotated picture could not be saved."
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureSettings:
@@ -57,7 +61,7 @@ class PictureWork:
         fetch_ms = round((perf_counter() - begun) * 1000, 1)
         limit_seconds = self._settings.recognise_timeout_seconds
         outcome = await self._compute.run(self._job(task, picture, content), limit_seconds)
-        media_key = await self._save(task, picture, outcome)
+        media_key, note = await self._save(task, picture, outcome)
         findings = replace(outcome.findings, timings_ms={"fetch": fetch_ms, **outcome.findings.timings_ms})
         for step, spent_ms in findings.timings_ms.items():
             metrics.PICTURE_SECONDS.labels(step).observe(spent_ms / 1000)
@@ -66,6 +70,7 @@ class PictureWork:
             status=RecognitionStatus.COMPLETED,
             findings=findings,
             media_key=media_key,
+            error=note,
             started_at=begun_at,
             completed_at=self._clock(),
         )
@@ -92,12 +97,14 @@ class PictureWork:
             annotate=self._settings.annotate,
         )
 
-    async def _save(self, task: Task, picture: Recognition, outcome: PictureOutcome) -> str | None:
+    async def _save(
+        self, task: Task, picture: Recognition, outcome: PictureOutcome
+    ) -> tuple[str | None, ErrorNote | None]:
         """Keep the annotated picture; the count matters more, so a full disk costs only the picture."""
         if outcome.annotated is None:
-            return None
+            return None, None
         try:
-            return await self._media.put_annotated(task.id, picture.id, outcome.annotated)
+            return await self._media.put_annotated(task.id, picture.id, outcome.annotated), None
         except MediaUnavailable as error:
             log.warning("picture.not_saved", task_id=task.id, recognition_id=picture.id, code=error.code)
-            return None
+            return None, NOT_SAVED

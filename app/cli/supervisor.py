@@ -61,11 +61,21 @@ class Keeper:
         """Set while a process of the program is known to be ready."""
         self.pid: int | None = None
         self._stopping = asyncio.Event()
+        self._told = asyncio.Event()
+        """Set while the present process is being ended by us."""
         self._was_ever_ready = False
 
     def stop(self) -> None:
         """Have the program end by itself, or be killed when it takes too long."""
         self._stopping.set()
+        self._told.set()
+
+    async def renew(self) -> None:
+        """Have the present process end by itself; returns when the next one is ready."""
+        await self.ready.wait()
+        self.ready.clear()
+        self._told.set()
+        await self.ready.wait()
 
     async def run(self) -> None:
         """Start the program and start it again; raises ProgramFailed when it never gets ready."""
@@ -74,6 +84,9 @@ class Keeper:
             status = await self._live_once()
             if self._stopping.is_set():
                 return
+            if self._told.is_set():
+                self._told.clear()
+                continue
             deaths = 0 if self.ready.is_set() else deaths + 1
             self.ready.clear()
             is_hopeless = deaths >= _TRIES_AT_START or status == MISUSED
@@ -142,7 +155,7 @@ class Keeper:
             return False
 
     async def _stop_when_told(self, started: asyncio.subprocess.Process) -> None:
-        await self._stopping.wait()
+        await self._told.wait()
         with suppress(ProcessLookupError):
             started.terminate()
         await asyncio.sleep(self.program.stop_seconds)

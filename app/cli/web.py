@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import click
+import structlog
 
 from app.cli.embedded.programs import web_command, web_program
 from app.cli.example import ExampleCommand
@@ -18,6 +19,8 @@ from app.cli.serving import serve
 from app.cli.supervisor import Keeper
 from core.logs import configure_logs
 from core.settings import environment_with, load_settings
+
+log = structlog.get_logger()
 
 
 @click.command(
@@ -37,7 +40,8 @@ def command(host: str, port: int, uds: str | None, number: int, fd: int | None, 
     """Serve the HTTP interface.
 
     Without authentication (MUSTER_AUTH=off) it listens on loopback only. SIGTERM lets requests
-    under way finish.
+    under way finish. With several processes SIGHUP replaces one after the other, so that a new
+    release is taken up without a request refused.
     """
     settings = load_settings()
     if fd is not None:
@@ -63,7 +67,7 @@ def _become_web_process(listener: socket.socket, environment: dict[str, str]) ->
 
 
 async def _keep(listener: socket.socket, number: int, environment: dict[str, str]) -> None:
-    """Keep the web processes running until a signal says stop."""
+    """Keep the web processes running until a signal says stop; SIGHUP replaces them one by one."""
     keepers = [
         Keeper(web_program(f"web-{each}", environment, listener.fileno())) for each in range(1, number + 1)
     ]
@@ -75,6 +79,21 @@ async def _keep(listener: socket.socket, number: int, environment: dict[str, str
     loop = asyncio.get_running_loop()
     for stop_signal in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(stop_signal, stop)
+    asked = asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, asked.set)
     async with asyncio.TaskGroup() as group:
+        running = [group.create_task(keeper.run()) for keeper in keepers]
+        renewing = group.create_task(_renew_when_asked(keepers, asked))
+        await asyncio.wait(running)
+        renewing.cancel()
+
+
+async def _renew_when_asked(keepers: list[Keeper], asked: asyncio.Event) -> None:
+    """Replace one process after the other; one that does not get ready leaves the rest as they are."""
+    while True:
+        await asked.wait()
+        asked.clear()
+        log.info("web.renewing", processes=len(keepers))
         for keeper in keepers:
-            group.create_task(keeper.run())
+            await keeper.renew()
+        log.info("web.renewed", processes=len(keepers))

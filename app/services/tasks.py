@@ -93,12 +93,12 @@ class TaskService:
         return await find_by_client_id(self._base.db, client_id, system_code=principal.system_code)
 
     async def wait(self, task: Task, seconds: float, principal: Principal) -> Task:
-        """The task when it has ended, or as it is when the time is over."""
+        """The task when it has ended, or as it is when the time is over or this process is about to end."""
         until = monotonic() + min(seconds, MAX_WAIT_SECONDS)
         with self._waiting.watch(task.id) as watch:
-            while not task.is_final and (left := until - monotonic()) > 0:
+            while not task.is_final and (left := until - monotonic()) > 0 and not self._waiting.is_over:
                 task = await self.get(task.id, principal)
-                if not task.is_final:
+                if not task.is_final and not self._waiting.is_over:
                     await watch.wait(left)
         return task if task.is_final else await self.get(task.id, principal)
 

@@ -38,6 +38,8 @@ class Waiting:
     def __init__(self, events: Events) -> None:
         self._events = events
         self._watches: dict[int, set[Watch]] = defaultdict(set)
+        self.is_over = False
+        """Whether this process is about to end: nobody is held any more."""
         self._listener: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -62,6 +64,13 @@ class Waiting:
             self._watches[task_id].discard(watch)
             if not self._watches[task_id]:
                 del self._watches[task_id]
+
+    def let_go(self) -> None:
+        """Hold nobody any more, and send those away who wait: this process is about to end."""
+        self.is_over = True
+        for watches in self._watches.values():
+            for watch in watches:
+                watch.tell()
 
     async def _listen(self) -> None:
         async with self._events.subscribe() as events:

@@ -49,7 +49,7 @@ class EnvelopeRecognition(WireModel):
     recognition_result: EnvelopeResult | None = Field(description="Null until recognised")
     recognition_time: str | None = Field(description="When work on it began")
     completion_time: str | None
-    error_msg: str = Field(description="Empty unless it failed")
+    error_msg: str = Field(description="Empty unless it failed, or its annotated picture could not be saved")
 
     @classmethod
     def of(cls, picture: Recognition, *, links: Links, at: datetime, zone: ZoneInfo) -> Self:

@@ -76,6 +76,7 @@ class Recognition:
     findings: Findings | None = None
     media_key: str | None = None
     error: ErrorNote | None = None
+    """Why it failed; of a completed one: what is missing although it was recognised."""
     started_at: datetime | None = None
     completed_at: datetime | None = None
 

@@ -117,7 +117,7 @@ class RecognitionView(WireModel):
     objects: tuple[ObjectView, ...]
     recognition_url: str | None = Field(description="The annotated picture")
     timings_ms: dict[str, float]
-    error: ErrorView | None
+    error: ErrorView | None = Field(description="Why it failed, or what a completed one is without")
 
     @classmethod
     def of(cls, picture: Recognition, *, recognition_url: str | None) -> Self:

@@ -12,10 +12,11 @@ from urllib.parse import urlsplit
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from core.errors import QueueUnavailable, SettingsError
+from core.watch import Limit, Watch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +57,8 @@ class RedisConnections:
         )
         self.retrying = self._client("retrying", settings.timeout_seconds, Retry(backoff, settings.retries))
         self.once = self._client("once", None, Retry(NoBackoff(), 0))
+        self._apart = self._client("apart", settings.timeout_seconds, Retry(NoBackoff(), 0))
+        self._watch = Watch("redis", self._answers, QueueUnavailable)
 
     def _client(self, kind: str, socket_timeout_seconds: float | None, retry: Retry) -> Redis:
         options: dict[str, Any] = {
@@ -78,16 +81,20 @@ class RedisConnections:
         return Redis.from_pool(BlockingConnectionPool.from_url(self.settings.url, **options))
 
     @asynccontextmanager
-    async def guarded(self, total_seconds: float | None = None) -> AsyncIterator[None]:
+    async def guarded(
+        self, total_seconds: float | None = None, *, waits: bool = False
+    ) -> AsyncIterator[None]:
         """Limit the time of what is done inside, and turn every failure of Redis into QueueUnavailable.
 
+        A server that hangs is noticed sooner than by the limit, except by what waits on purpose.
         So no other room knows redis-py. Nor does one need to know that redis-py sends under
         `asyncio.wait_for`, which before Python 3.12 can swallow a cancellation: it is raised here.
         """
         task = asyncio.current_task()
         cancellations = task.cancelling() if task else 0
         try:
-            async with asyncio.timeout(total_seconds or self.settings.total_seconds):
+            watch = None if waits else self._watch
+            async with Limit(total_seconds or self.settings.total_seconds, watch):
                 yield
         except (RedisError, OSError) as error:
             _raise_swallowed(task, cancellations)
@@ -101,9 +108,21 @@ class RedisConnections:
 
     async def close(self) -> None:
         """Close every connection."""
-        async with self.guarded():
-            await self.retrying.aclose()
-            await self.once.aclose()
+        await self._watch.close()
+        async with self.guarded(waits=True):
+            for client in (self.retrying, self.once, self._apart):
+                await client.aclose()
+
+    async def _answers(self) -> bool:
+        """Whether the server gives a sign of life, be it a refusal; on a connection of its own."""
+        try:
+            await self._apart.connection_pool.disconnect()
+            await self._apart.ping()
+        except ResponseError:
+            return True
+        except (RedisError, OSError):
+            return False
+        return True
 
 
 def _raise_swallowed(task: asyncio.Task[object] | None, cancellations: int) -> None:

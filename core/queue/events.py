@@ -122,7 +122,8 @@ class Subscription:
     async def _next(self, listener: PubSub) -> dict[str, Any]:
         """Wait for the next message; a server silent for long must answer a ping, or it is lost."""
         settings = self._connections.settings
-        async with self._connections.guarded(settings.health_check_seconds + settings.timeout_seconds):
+        limit_seconds = settings.health_check_seconds + settings.timeout_seconds
+        async with self._connections.guarded(limit_seconds, waits=True):
             message = await listener.get_message(timeout=settings.health_check_seconds)
             if message is None:
                 await listener.ping()

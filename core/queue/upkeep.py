@@ -34,7 +34,7 @@ class Upkeep:
         seconds = min(timeout_seconds, settings.block_seconds)
         if seconds <= 0:  # BLPOP takes 0 for "for ever"
             return False
-        async with self.connections.guarded(seconds + settings.timeout_seconds):
+        async with self.connections.guarded(seconds + settings.timeout_seconds, waits=True):
             return await self.connections.once.blpop([self.keys.wake], timeout=seconds) is not None
 
     async def pause(self) -> None:

@@ -17,7 +17,7 @@ from core.errors import DatabaseUnavailable, NotFound, TaskIsFinal, TaskNotFinal
 from core.ids import Ids
 from core.store.endings import NO_ERROR, Ledger, end_task, ended, take_spare_ids
 from core.store.engine import Database, now
-from core.store.tables import delivery, delivery_attempt, recognition, task, task_event
+from core.store.tables import delivery, delivery_attempt, recognition, remembered_key, task, task_event
 from core.store.tasks import load_tasks
 from core.store.types import server_now
 
@@ -174,7 +174,7 @@ async def erase(connection: AsyncConnection, candidates: list[int], *where: Colu
     sent = select(delivery.c.id).where(delivery.c.task_id.in_(task_ids))
     delivery_ids = list((await connection.execute(sent)).scalars())
     await connection.execute(delete(delivery_attempt).where(delivery_attempt.c.delivery_id.in_(delivery_ids)))
-    for table in (delivery, task_event, recognition):
+    for table in (delivery, task_event, recognition, remembered_key):
         await connection.execute(delete(table).where(table.c.task_id.in_(task_ids)))
     await connection.execute(delete(task).where(task.c.id.in_(task_ids)))
     return task_ids

@@ -14,15 +14,16 @@ from typing import Any, TypeVar
 from sqlalchemy import event, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
+from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, NullPool
 
 from core.errors import DatabaseUnavailable
 from core.settings import DatabaseSettings
-from core.store.failures import Transient, anew_when_lost, as_unavailable
+from core.store.failures import Transient, anew_when_lost, as_unavailable, is_answer
 from core.store.sqlite import connector
 from core.store.types import server_now
+from core.watch import Limit, Watch
 
 T = TypeVar("T")
 
@@ -48,12 +49,17 @@ class Database:
             self._writer = _sqlite_engine(settings, immediate=True)
         else:
             self._readers = self._writer = _server_engine(settings, is_mysql=self.dialect == "mysql")
+        # A file does not hang as a server does; a writer that waits for its turn is no sign of it.
+        self._watch = (
+            None if self.dialect == "sqlite" else Watch("database", self._answers, DatabaseUnavailable)
+        )
+        self._apart = create_async_engine(settings.url, poolclass=NullPool)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """Open a connection for reading; raises DatabaseUnavailable."""
         with as_unavailable():
-            async with asyncio.timeout(self._timeout_seconds), self._readers.connect() as connection:
+            async with self._limit(), self._readers.connect() as connection:
                 yield connection
 
     async def write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
@@ -66,7 +72,7 @@ class Database:
         for attempt in range(1, _TRIES + 1):
             try:
                 with as_unavailable():
-                    async with asyncio.timeout(self._timeout_seconds), self._writer.begin() as connection:
+                    async with self._limit(), self._writer.begin() as connection:
                         with anew_when_lost():
                             return await work(connection)
             except Transient:
@@ -74,6 +80,20 @@ class Database:
                     raise DatabaseUnavailable from None
                 await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))
         raise AssertionError("unreachable")
+
+    def _limit(self) -> Limit:
+        return Limit(self._timeout_seconds, self._watch)
+
+    async def _answers(self) -> bool:
+        """Whether the server gives a sign of life, be it a refusal; on a connection of its own."""
+        try:
+            async with self._apart.connect() as connection:
+                await connection.execute(select(1))
+        except DBAPIError as error:
+            return is_answer(error)
+        except OSError:
+            return False
+        return True
 
     async def ping(self) -> None:
         """Ask the database for an answer; raises DatabaseUnavailable."""
@@ -87,6 +107,8 @@ class Database:
 
     async def close(self) -> None:
         """Close all connections."""
+        if self._watch is not None:
+            await self._watch.close()
         await self._readers.dispose()
         if self._writer is not self._readers:
             await self._writer.dispose()

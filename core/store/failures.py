@@ -53,6 +53,13 @@ def anew_when_lost() -> Iterator[None]:
         raise
 
 
+def is_answer(error: DBAPIError) -> bool:
+    """Whether the server itself said no, and did not merely fail to answer."""
+    number, state = _codes(error)
+    # MySQL numbers what its servers say from 1000 on, what its clients say from 2000 on.
+    return bool(state) or (isinstance(number, int) and number < 2000)
+
+
 def _tell_unavailable(error: Exception) -> None:
     """Raise DatabaseUnavailable when the database is at fault."""
     if isinstance(error, DBAPIError):

@@ -35,12 +35,18 @@ async def downgrade(settings: DatabaseSettings, revision: str) -> None:
 
 
 async def is_migrated(database: Database) -> bool:
-    """Whether the schema is the one that this code needs."""
+    """Whether the schema has all that this code needs.
+
+    A revision that this code does not know is of a later release, whose migrations take nothing away
+    that the release before it needs: old and new processes run side by side.
+    """
     async with database.read() as connection:
         current = await connection.run_sync(
             lambda sync: MigrationContext.configure(sync).get_current_revision()
         )
-    return current == ScriptDirectory.from_config(_config()).get_current_head()
+    scripts = ScriptDirectory.from_config(_config())
+    known = {script.revision for script in scripts.walk_revisions()}
+    return current == scripts.get_current_head() or (current is not None and current not in known)
 
 
 async def _run(settings: DatabaseSettings, step: Callable[[Connection], None]) -> None:

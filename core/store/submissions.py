@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import random
+from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 from functools import partial
+from time import monotonic
 from typing import Self
 
-from sqlalchemy import ColumnElement, insert, tuple_, update
+from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -24,12 +27,15 @@ from core.settings import IntakeSettings
 from core.store.endings import Ledger, end_task, ended, take_spare_ids
 from core.store.engine import Database, now
 from core.store.group_commit import GroupCommit, flush_by_halves
+from core.store.keys import KEY_LIFE, Prior, forget, keys_of, load_prior, remember, waves
 from core.store.rows import recognition_to_row, task_to_row
 from core.store.tables import recognition, task
 from core.store.tasks import load_tasks
 
-KEY_LIFE = timedelta(hours=24)
 _TRIES = 5
+PATIENCE_SECONDS = 1.0
+"""How long a database that is away is waited for; callers are told within two seconds."""
+_PAUSE_SECONDS = 0.2
 _SUPERSEDED = ErrorNote(code="superseded", message="A later task with the same dedup key took its place.")
 
 
@@ -61,6 +67,8 @@ class Submissions:
             max_group=settings.max_group,
             max_pending=settings.max_pending,
         )
+        self._again: set[int] = set()
+        """Tasks that were sent to the database before, which may have stored them without saying so."""
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -83,18 +91,32 @@ class Submissions:
     async def submit(self, new: Task) -> Submitted:
         """Commit a task whose ids are taken, or find the one that its keys name.
 
+        A database that is away for a moment, as when it is restarted, is waited for.
+
         Raises:
             IdempotencyKeyReused: the key was used with another body.
             ClientIdReused: the client id was used with another body.
             IntakeFull: too many submissions wait.
             DatabaseUnavailable: nothing is known to be stored; the same key may be sent again.
         """
-        return await self._group.submit(new)
+        until = monotonic() + PATIENCE_SECONDS
+        try:
+            while True:
+                try:
+                    return await self._group.submit(new)
+                except DatabaseUnavailable:
+                    pause_seconds = random.uniform(0.5, 1.0) * _PAUSE_SECONDS
+                    if monotonic() + pause_seconds > until:
+                        raise
+                    self._again.add(new.id)
+                    await asyncio.sleep(pause_seconds)
+        finally:
+            self._again.discard(new.id)
 
     async def _flush(self, group: Sequence[Task]) -> list[Submitted | Exception]:
         results: dict[int, Submitted | Exception] = {}
         down: Submitted | Exception | None = None
-        for wave in _waves(group):
+        for wave in waves(group):
             # A wave is its own transaction: what fails in a later one must not send an earlier one again.
             stored = [down] * len(wave) if down else await flush_by_halves(self._store, wave)
             results.update(zip((new.id for new in wave), stored, strict=True))
@@ -106,15 +128,18 @@ class Submissions:
         """Store tasks that share no key. One alone tries again when another process was quicker."""
         for attempt in range(1, _TRIES + 1):
             spare = await take_spare_ids(self._ids, 2 * len(wave))
-            numbered = wave if attempt == 1 else [await self._renumber(new) for new in wave]
+            numbered = wave if attempt == 1 else [await self._renumbered(new) for new in wave]
             try:
                 return await self._db.write(partial(self._insert, numbered, spare))
             except IntegrityError:
-                if len(wave) > 1 or (attempt == _TRIES and not _keys(wave[0])):
+                if len(wave) > 1 or (attempt == _TRIES and not keys_of(wave[0])):
                     raise
         raise DatabaseUnavailable("Too many requests used the same key at once; try again.")
 
-    async def _renumber(self, new: Task) -> Task:
+    async def _renumbered(self, new: Task) -> Task:
+        """The task under other ids, for these are taken; unless they may be taken by itself."""
+        if new.id in self._again:
+            return new
         task_id, *picture_ids = await self._ids.take(1 + len(new.recognitions))
         pictures = zip(new.recognitions, picture_ids, strict=True)
         return replace(
@@ -123,16 +148,27 @@ class Submissions:
             recognitions=tuple(replace(picture, id=i, task_id=task_id) for picture, i in pictures),
         )
 
+    async def _stored_before(self, connection: AsyncConnection, wave: Sequence[Task]) -> dict[int, Submitted]:
+        """Those that an earlier try has stored after all; its answer was lost."""
+        again = [new.id for new in wave if new.id in self._again]
+        found = await load_tasks(connection, task.c.id.in_(again)) if again else []
+        return {held.id: Submitted(task=held, kind=SubmissionKind.CREATED) for held in found}
+
     async def _insert(
         self, wave: Sequence[Task], spare: list[int], connection: AsyncConnection
     ) -> list[Submitted | Exception]:
         ledger = Ledger(promises=self._promises, at=await now(connection), spare_ids=list(spare))
-        prior = await _load_prior(connection, wave)
-        results: list[Submitted | Exception] = [await _decide(connection, ledger, prior, new) for new in wave]
+        stored = await self._stored_before(connection, wave)
+        prior = await load_prior(connection, wave)
+        results: list[Submitted | Exception] = [
+            stored.get(new.id) or await _decide(connection, ledger, prior, new) for new in wave
+        ]
         created = [
             result.task
             for result in results
-            if isinstance(result, Submitted) and result.kind is SubmissionKind.CREATED
+            if isinstance(result, Submitted)
+            and result.kind is SubmissionKind.CREATED
+            and result.task.id not in stored
         ]
         if created:
             await connection.execute(insert(task), [_row(new, ledger) for new in created])
@@ -140,75 +176,40 @@ class Submissions:
             await connection.execute(insert(recognition), pictures)
         for new in created:
             ledger.note(None, new, "submitted")
+        unknown = [(new, result) for new, result in zip(wave, results, strict=True) if new.id not in stored]
+        await remember(connection, _answered_anew(unknown), ledger.at)
         await ledger.write(connection)
         return results
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Prior:
-    """Tasks that hold a key which a new one brings, by system and key."""
-
-    idempotency: dict[tuple[str, str | None], Task]
-    client: dict[tuple[str, str | None], Task]
-    slot: dict[tuple[str, str | None], Task]
-
-
-def _waves(group: Sequence[Task]) -> list[list[Task]]:
-    """Split a group so that two tasks with the same key go one after the other."""
-    waves: list[tuple[list[Task], set[tuple[str, str, str]]]] = []
-    for new in group:
-        keys = _keys(new)
-        # The last wave with one of its keys, plus one, keeps the order of arrival.
-        place = max((i + 1 for i, (_, taken) in enumerate(waves) if taken & keys), default=0)
-        if place == len(waves):
-            waves.append(([], set()))
-        waves[place][0].append(new)
-        waves[place][1].update(keys)
-    return [members for members, _ in waves]
-
-
-def _keys(new: Task) -> set[tuple[str, str, str]]:
-    """What no two rows may share, by system and kind."""
-    kinds = (("i", new.idempotency_key), ("c", new.client_id), ("d", new.dedup_key))
-    return {(new.system_code, kind, key) for kind, key in kinds if key is not None}
-
-
-async def _load_prior(connection: AsyncConnection, wave: Sequence[Task]) -> _Prior:
-    columns = (task.c.idempotency_key, task.c.client_id, task.c.dedup_slot)
-    names = ("idempotency_key", "client_id", "dedup_key")
-    found: list[dict[tuple[str, str | None], Task]] = []
-    for column, name in zip(columns, names, strict=True):
-        keys = [(new.system_code, getattr(new, name)) for new in wave if getattr(new, name) is not None]
-        holders = await _holders(connection, column, keys) if keys else []
-        found.append({(held.system_code, getattr(held, name)): held for held in holders})
-    return _Prior(idempotency=found[0], client=found[1], slot=found[2])
-
-
-async def _holders(
-    connection: AsyncConnection, column: ColumnElement[str | None], keys: list[tuple[str, str]]
-) -> list[Task]:
-    return await load_tasks(connection, tuple_(task.c.system_code, column).in_(keys))
+def _answered_anew(answered: Iterable[tuple[Task, Submitted | Exception]]) -> list[tuple[Task, Task]]:
+    """New tasks and what each is answered with, but for what their keys had been answered with before."""
+    return [
+        (new, result.task)
+        for new, result in answered
+        if isinstance(result, Submitted) and result.kind is not SubmissionKind.REPLAYED
+    ]
 
 
 async def _decide(
-    connection: AsyncConnection, ledger: Ledger, prior: _Prior, new: Task
+    connection: AsyncConnection, ledger: Ledger, prior: Prior, new: Task
 ) -> Submitted | MusterError:
     """Say what a submission comes to, and make room for it when it replaces another."""
     owner = new.system_code
     if (held := prior.idempotency.get((owner, new.idempotency_key))) is not None:
-        if held.created_at is None or held.created_at + KEY_LIFE > ledger.at:
+        if held.expires_at is None or held.expires_at > ledger.at:
             same = held.request_sha256 == new.request_sha256
-            return Submitted(task=held, kind=SubmissionKind.REPLAYED) if same else _key_reused()
-        await connection.execute(update(task).where(task.c.id == held.id).values(idempotency_key=None))
-    if (held := prior.client.get((owner, new.client_id))) is not None:
-        same = held.request_sha256 == new.request_sha256
-        return Submitted(task=held, kind=SubmissionKind.REPLAYED) if same else ClientIdReused()
+            return Submitted(task=held.task, kind=SubmissionKind.REPLAYED) if same else _key_reused()
+        await forget(connection, new)
+    if (known := prior.client.get((owner, new.client_id))) is not None:
+        same = known.request_sha256 == new.request_sha256
+        return Submitted(task=known, kind=SubmissionKind.REPLAYED) if same else ClientIdReused()
     superseded: Task | None = None
     promised: tuple[Delivery, ...] = ()
-    if (held := prior.slot.get((owner, new.dedup_key))) is not None:
+    if (first := prior.slot.get((owner, new.dedup_key))) is not None:
         if new.dedup_mode == "keep_first":
-            return Submitted(task=held, kind=SubmissionKind.DEDUPLICATED)
-        superseded, promised = await _supersede(connection, ledger, held)
+            return Submitted(task=first, kind=SubmissionKind.DEDUPLICATED)
+        superseded, promised = await _supersede(connection, ledger, first)
     accepted = replace(
         new,
         created_at=ledger.at,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from worker.recognisers.base import Pixels
 
 HANGS_ALOUD = f"{__name__}:HangsAloud"
+COUNTS_ALOUD = f"{__name__}:CountsAloud"
 KILLS_ITS_WORKER = f"{__name__}:KillsItsWorker"
 ODD = f"{__name__}:Odd"
 
@@ -66,6 +67,19 @@ class KillsItsWorker(_Poison):
         os.kill(os.getppid(), signal.SIGKILL)
         time.sleep(60)
         return []
+
+
+class CountsAloud(_Poison):
+    """Leaves its pid where the test finds it, and finds one cow."""
+
+    name: ClassVar[str] = "counts-aloud"
+
+    def recognise(self, pixels: Pixels, prompt: str, min_score: float) -> list[Found]:
+        del prompt, min_score
+        with told_by(os.getppid()).open("a") as told:
+            told.write(f"{os.getpid()}\n")
+        height, width = pixels.shape[:2]
+        return [Found(label="COW", score=0.9, box=(0.0, 0.0, float(width), float(height)))]
 
 
 class Odd(_Poison):

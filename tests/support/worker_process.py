@@ -103,8 +103,17 @@ async def worker_process(settings: Settings, **environment: str) -> AsyncIterato
 @asynccontextmanager
 async def unready_worker_process(settings: Settings, **environment: str) -> AsyncIterator[WorkerProcess]:
     """Start a worker of its own."""
+    async with started_process(settings, "worker", **environment) as worker:
+        yield worker
+
+
+@asynccontextmanager
+async def started_process(
+    settings: Settings, *module: str, **environment: str
+) -> AsyncIterator[WorkerProcess]:
+    """Start a module of ours as a process under these settings."""
     process = await asyncio.create_subprocess_exec(
-        *(*ends_with_parent(), sys.executable, "-m", "worker"),
+        *(*ends_with_parent(), sys.executable, "-m", *module),
         cwd=ROOT,
         env={**os.environ, **environment_of(settings), **environment},
         stderr=asyncio.subprocess.PIPE,

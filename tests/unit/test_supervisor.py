@@ -45,6 +45,24 @@ async def test_a_program_that_was_ready_is_started_again_when_it_dies() -> None:
     assert not _is_there(keeper.pid)
 
 
+async def test_a_program_is_replaced_on_demand_without_counting_as_dead(tmp_path: Path) -> None:
+    code = f"open({str(tmp_path / 'starts')!r}, 'a').write('x')\n" + _SAY_READY + _SLEEP
+    keeper = Keeper(_program(code))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(keeper.run())
+        pids = set()
+        async with asyncio.timeout(20):
+            for _ in range(4):
+                await keeper.ready.wait()
+                pids.add(keeper.pid)
+                await keeper.renew()
+        assert keeper.pid not in pids
+        keeper.stop()
+    assert len(pids) == 4
+    assert (tmp_path / "starts").read_text() == "x" * 5
+    assert not _is_there(keeper.pid)
+
+
 async def test_one_that_never_gets_ready_is_given_up_after_a_few_tries(tmp_path: Path) -> None:
     code = f"open({str(tmp_path / 'starts')!r}, 'a').write('x'); raise SystemExit(7)"
     with pytest.raises(ProgramFailed, match="sample does not start"):

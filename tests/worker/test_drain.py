@@ -12,8 +12,16 @@ from core.domain.task import TaskStatus
 from core.store.tasks import read_history
 from tests.support.behaviours import hang, reply
 from tests.support.valkey import PrivateValkey
-from tests.support.worker_bench import PICTURE, WorkerBench, gated, open_bench, worker_ids, worker_settings
-from tests.support.worker_process import is_gone, unready_worker_process, worker_process
+from tests.support.worker_bench import (
+    PICTURE,
+    WorkerBench,
+    gated,
+    open_bench,
+    until,
+    worker_ids,
+    worker_settings,
+)
+from tests.support.worker_process import WorkerProcess, is_gone, unready_worker_process, worker_process
 
 DRAIN_SECONDS = 2.0
 
@@ -89,6 +97,24 @@ async def test_a_worker_that_cannot_reach_the_database_waits_and_can_be_told_to_
         await one.logged("worker.not_registered")
         one.signal(signal.SIGTERM)
         assert await one.ended() == 0
+
+
+async def test_a_worker_that_is_told_to_go_while_it_starts_ends_in_order(
+    sqlite_url: str, valkey: PrivateValkey, tmp_path: Path
+) -> None:
+    async with open_bench(sqlite_url, valkey, tmp_path, {"recognise": {"children": 1}}) as bench:
+        waiting = await bench.submit(bench.pictures.url("/waits.jpg"))
+        async with unready_worker_process(bench.settings) as one:
+            # Its children are started before it begins.
+            await until(lambda: _children(one), bool)
+            one.signal(signal.SIGTERM)
+            assert await one.ended() == 0
+        assert (await bench.reload(waiting)).attempt == 0
+        assert await worker_ids(bench) == []
+
+
+async def _children(worker: WorkerProcess) -> list[int]:
+    return worker.children
 
 
 async def test_a_wrong_setting_is_told_in_one_line(valkey: PrivateValkey, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 
 from app.cli.embedded.data_dir import DataDir
-from app.cli.serving import GRACE_SECONDS
+from app.cli.serving import GRACE_SECONDS, LINGER_SECONDS
 from app.cli.supervisor import Program
 from core.errors import QueueUnavailable
 from core.queue.connections import RedisConnections, RedisSettings
@@ -37,7 +37,7 @@ def web_program(name: str, environment: Mapping[str, str], listener: int) -> Pro
         name=name,
         command=(*web_command(listener), "--ready-fd", "{ready}"),
         environment=environment,
-        stop_seconds=GRACE_SECONDS + _MARGIN_SECONDS,
+        stop_seconds=LINGER_SECONDS + GRACE_SECONDS + _MARGIN_SECONDS,
         passed=(listener,),
     )
 

@@ -3,7 +3,7 @@
 from core.store.tables.base import metadata
 from core.store.tables.deliveries import delivery, delivery_attempt
 from core.store.tables.service import api_key, instance_lease, queue_state, system, worker
-from core.store.tables.tasks import recognition, task, task_event
+from core.store.tables.tasks import recognition, remembered_key, task, task_event
 
 __all__ = [
     "api_key",
@@ -13,6 +13,7 @@ __all__ = [
     "metadata",
     "queue_state",
     "recognition",
+    "remembered_key",
     "system",
     "task",
     "task_event",

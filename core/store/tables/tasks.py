@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    Column,
     Double,
     Index,
     Integer,
@@ -103,6 +104,19 @@ recognition = Table(
     UniqueConstraint("task_id", "position"),
     Index(None, "camera_id", "task_id"),
     comment="One picture of a task and what was found in it",
+    **MYSQL,
+)
+
+remembered_key = Table(
+    "remembered_key",
+    metadata,
+    Column("system_code", String(20), primary_key=True, comment="Tenant"),
+    Column("idempotency_key", String(128), primary_key=True, comment="Its key"),
+    column("task_id", BigInteger, "The task that was the answer"),
+    column("request_sha256", String(64), "Hash of the canonical request"),
+    column("expires_at", UtcDateTime, "When the key may be used anew"),
+    Index(None, "task_id"),
+    comment="Keys of requests that asked for the first of their dedup key",
     **MYSQL,
 )
 
