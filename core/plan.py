@@ -23,6 +23,7 @@ from core.store.engine import Database
 from core.store.queue_states import paused_queues, write_paused
 from core.store.systems import Systems
 from core.store.upkeep import pending_page, read_scan_mark, write_scan_mark
+from core.testpoints import reach
 
 SCAN_OVERLAP = timedelta(seconds=120)
 _PAGE = 500
@@ -179,6 +180,7 @@ class Plan:
     ) -> Repairs:
         tasks = deliveries = 0
         async for page in self._task_pages(changed_after):
+            reach("page.read")
             tasks += await self._add_tasks(page, at=at, rebuild_id=rebuild_id)
             await _keep(lock)
         async for sent in self._delivery_pages(changed_after):

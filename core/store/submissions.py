@@ -27,6 +27,7 @@ from core.store.group_commit import GroupCommit, flush_by_halves
 from core.store.rows import recognition_to_row, task_to_row
 from core.store.tables import recognition, task
 from core.store.tasks import load_tasks
+from core.testpoints import reach
 
 KEY_LIFE = timedelta(hours=24)
 _TRIES = 5
@@ -136,6 +137,7 @@ class Submissions:
         for new in created:
             ledger.note(None, new, "submitted")
         await ledger.write(connection)
+        reach("submission.written")
         return results
 
 
