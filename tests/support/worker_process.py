@@ -103,10 +103,19 @@ async def worker_process(settings: Settings, **environment: str) -> AsyncIterato
 @asynccontextmanager
 async def unready_worker_process(settings: Settings, **environment: str) -> AsyncIterator[WorkerProcess]:
     """Start a worker of its own."""
+    async with program(settings, "-m", "worker", **environment) as worker:
+        yield worker
+
+
+@asynccontextmanager
+async def program(
+    settings: Settings, *arguments: str | Path, **environment: str
+) -> AsyncIterator[WorkerProcess]:
+    """Start a Python program of its own under these settings."""
     process = await asyncio.create_subprocess_exec(
-        *(*ends_with_parent(), sys.executable, "-m", "worker"),
+        *(*ends_with_parent(), sys.executable, *arguments),
         cwd=ROOT,
-        env={**os.environ, **environment_of(settings), **environment},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment_of(settings), **environment},
         stderr=asyncio.subprocess.PIPE,
         limit=1 << 20,
     )
@@ -125,5 +134,10 @@ async def unready_worker_process(settings: Settings, **environment: str) -> Asyn
 def is_gone(pid: int) -> bool:
     """Whether a process has ended; one that waits to be collected has."""
     with suppress(FileNotFoundError, ProcessLookupError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        return state_of(pid) == "Z"
     return True
+
+
+def state_of(pid: int) -> str:
+    """The letter of a process's state: T is frozen, Z waits to be collected."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
