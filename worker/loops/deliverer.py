@@ -98,6 +98,7 @@ class Deliverer:
         token = self._identity.next_token()
         started: list[tuple[Lease, Delivery]] = []
         try:
+            self._identity.refuse_unless_fresh()
             claim = await self._queue.claim(token, int(self._identity.lease_seconds * 1000), count)
             if claim.leases:
                 started = await self._start(token, claim.leases)
