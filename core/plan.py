@@ -134,10 +134,11 @@ class Plan:
 
     async def _rebuild(self, lock: NamedLock) -> Repairs:
         rebuild_id = uuid.uuid4().hex
+        at = await self._db.now()  # whoever cannot read the rows must not declare the plan lost
         for queue in self.queues.all():
             await queue.rebuild_begin(rebuild_id)
         await self.restore_limits()
-        found = await self._repair(await self._db.now(), changed_after=None, rebuild_id=rebuild_id, lock=lock)
+        found = await self._repair(at, changed_after=None, rebuild_id=rebuild_id, lock=lock)
         ended = [await queue.rebuild_end(rebuild_id) for queue in self.queues.all()]
         if not all(ended):
             raise StalePlan

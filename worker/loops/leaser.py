@@ -155,7 +155,7 @@ class Leaser:
         due = claim.next_due_seconds
         seconds = _IDLE_SECONDS if due is None or claim.paused else min(_IDLE_SECONDS, due)
         queue = self._plan.queues.recognition
-        if await queue.wait(max(0.01, seconds)) and self.slots.free == 0:
+        if await queue.wait(max(0.01, seconds)) and not (self.slots.free and self._identity.is_fresh):
             await queue.wake()  # the token was for somebody who may claim
 
 
