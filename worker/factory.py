@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from core.clock import ServerClock
 from core.domain.routing import QueueName
 from core.foundation import Foundation, net_settings
 from core.net import GuardedClient
@@ -61,6 +62,7 @@ class _Bench:
     group: asyncio.TaskGroup
     events: Events
     pulse: Pulse
+    clock: ServerClock
 
 
 @asynccontextmanager
@@ -93,6 +95,7 @@ async def open_worker(settings: Settings, group: asyncio.TaskGroup) -> AsyncIter
             group=group,
             events=base.events,
             pulse=Pulse(),
+            clock=ServerClock(),
         )
         await compute.ready()
         parts = _parts(bench, compute, client)
@@ -119,7 +122,7 @@ def _parts(bench: _Bench, compute: Compute, client: GuardedClient) -> Parts:
     deliverer = _deliverer(bench, client)
     gates = (leaser.slots, deliverer.slots)
     solo = Solo(base.plan, leaser, base.inspector(QueueName.SOLO), (leaser, deliverer), identity, bench.group)
-    extender = Extender(base.db, base.plan, bench.recorder, bench.holdings, identity)
+    extender = Extender(base.db, base.plan, bench.recorder, bench.holdings, identity, bench.clock)
     reaper = Reaper(
         base.db,
         base.ids,
@@ -135,6 +138,7 @@ def _parts(bench: _Bench, compute: Compute, client: GuardedClient) -> Parts:
     return Parts(
         db=base.db,
         identity=identity,
+        clock=bench.clock,
         holdings=bench.holdings,
         events=bench.events,
         scheduler=_scheduler(bench, leaser),
@@ -165,6 +169,7 @@ def _leaser(bench: _Bench, compute: Compute, client: GuardedClient) -> Leaser:
             annotate=settings.recognise.annotate,
             fetches_at_once=settings.fetch.in_flight,
         ),
+        clock=bench.clock.now,
     )
     handover = Handover(bench.recorder, bench.afterwards)
     execution = Execution(work, handover, max_failures=settings.queue.max_failures)
@@ -189,7 +194,7 @@ def _deliverer(bench: _Bench, client: GuardedClient) -> Deliverer:
         bench.afterwards,
         base.plan,
         base.systems,
-        Caller(client, settings.schedule_seconds),
+        Caller(client, settings.schedule_seconds, clock=bench.clock.now),
         Breaker(
             base.plan.queues.delivery,
             failures=settings.breaker_failures,
