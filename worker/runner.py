@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 import structlog
 
+from core.clock import ServerClock
 from core.errors import Unavailable
 from core.queue.events import EventKind, Events
 from core.store.engine import Database
 from core.store.workers import close_worker, register_worker
+from core.testpoints import reach
 from worker.attempt import Carriers, Holdings, StopReason
 from worker.identity import Identity
 from worker.loop import Loop
@@ -32,6 +34,7 @@ class Parts:
 
     db: Database
     identity: Identity
+    clock: ServerClock
     holdings: Holdings
     events: Events
     scheduler: Scheduler
@@ -60,6 +63,7 @@ class Runner:
     async def run(self, group: asyncio.TaskGroup) -> None:
         """Live from registration to leave; `group` also carries the attempts."""
         parts = self._parts
+        reach("worker.opened")
         await self._register()
         background = [
             group.create_task(loop.run(), name=loop.name) for loop in (*parts.claiming, *parts.keeping)
@@ -87,6 +91,7 @@ class Runner:
         delay_seconds = 0.1
         while not self._stop.is_set():
             try:
+                self._parts.clock.set(await self._parts.db.now())
                 await register_worker(self._parts.db, identity.row(), lease_seconds=identity.lease_seconds)
             except Unavailable as error:
                 log.warning("worker.not_registered", code=error.code)

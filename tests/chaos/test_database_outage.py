@@ -132,7 +132,7 @@ async def test_an_outage_of_four_leases_costs_no_task_a_crash_and_loses_no_resul
     url = await own_mariadb.create_database()
     async with open_bench(url, valkey, tmp_path, changes) as bench, AsyncExitStack() as stack:
         workers = [await stack.enter_async_context(worker_process(bench.settings)) for _ in range(2)]
-        living = sorted(await until(lambda: worker_ids(bench), lambda ids: len(ids) == 2))
+        living = sorted(await until(lambda: worker_ids(bench), lambda ids: len(list(ids)) == 2))
         gate = asyncio.Event()
         urls = [bench.pictures.serve(f"/{n}.jpg", gated(gate, reply(200, PICTURE))) for n in range(2 * SLOTS)]
         held = [await bench.submit(url) for url in urls]

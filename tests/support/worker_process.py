@@ -67,11 +67,13 @@ class WorkerProcess:
         async with asyncio.timeout(limit_seconds):
             return await self._process.wait()
 
-    async def logged(self, event: str, *, limit_seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
-        """Wait for a line of its log."""
+    async def logged(
+        self, event: str, *, after: int = 0, limit_seconds: float = PATIENCE_SECONDS
+    ) -> dict[str, Any]:
+        """Wait for a line of its log, the first after so many lines."""
 
         async def found() -> list[dict[str, Any]]:
-            return [line for line in self.lines if line.get("event") == event]
+            return [line for line in self.lines[after:] if line.get("event") == event]
 
         return (await until(found, bool, limit_seconds=limit_seconds))[0]
 
@@ -103,19 +105,19 @@ async def worker_process(settings: Settings, **environment: str) -> AsyncIterato
 @asynccontextmanager
 async def unready_worker_process(settings: Settings, **environment: str) -> AsyncIterator[WorkerProcess]:
     """Start a worker of its own."""
-    async with started_process(settings, "worker", **environment) as worker:
+    async with program(settings, "-m", "worker", **environment) as worker:
         yield worker
 
 
 @asynccontextmanager
-async def started_process(
-    settings: Settings, *module: str, **environment: str
+async def program(
+    settings: Settings, *arguments: str | Path, **environment: str
 ) -> AsyncIterator[WorkerProcess]:
-    """Start a module of ours as a process under these settings."""
+    """Start a Python program of its own under these settings."""
     process = await asyncio.create_subprocess_exec(
-        *(*ends_with_parent(), sys.executable, "-m", *module),
+        *(*ends_with_parent(), sys.executable, *arguments),
         cwd=ROOT,
-        env={**os.environ, **environment_of(settings), **environment},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment_of(settings), **environment},
         stderr=asyncio.subprocess.PIPE,
         limit=1 << 20,
     )
@@ -134,5 +136,10 @@ async def started_process(
 def is_gone(pid: int) -> bool:
     """Whether a process has ended; one that waits to be collected has."""
     with suppress(FileNotFoundError, ProcessLookupError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        return state_of(pid) == "Z"
     return True
+
+
+def state_of(pid: int) -> str:
+    """The letter of a process's state: T is frozen, Z waits to be collected."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

@@ -15,6 +15,7 @@ from core.plan import Plan
 from core.queue.events import EventKind, Events
 from core.queue.lease import Claim, Lease, Outcome, Settlement
 from core.store.starts import Starter
+from core.testpoints import reach
 from worker.attempt import Attempt, Carriers, Holdings
 from worker.execution import Execution
 from worker.handover import event_of
@@ -80,10 +81,12 @@ class Leaser:
         queue, token = self._plan.queues.of(name), self._identity.next_token()
         attempts: list[Attempt] = []
         try:
+            self._identity.refuse_unless_fresh()
             with self.slots.paced():
                 claim = await queue.claim(token, int(self._identity.lease_seconds * 1000), count)
                 self.claimed(name, claim)
                 if claim.leases:
+                    reach("claim.answered")
                     attempts = await self._start(name, token, claim.leases)
         finally:
             self.slots.give_back(count - len(attempts))
@@ -153,7 +156,7 @@ class Leaser:
         due = claim.next_due_seconds
         seconds = _IDLE_SECONDS if due is None or claim.paused else min(_IDLE_SECONDS, due)
         queue = self._plan.queues.recognition
-        if await queue.wait(max(0.01, seconds)) and self.slots.free == 0:
+        if await queue.wait(max(0.01, seconds)) and not (self.slots.free and self._identity.is_fresh):
             await queue.wake()  # the token was for somebody who may claim
 
 

@@ -57,8 +57,11 @@ class Solo:
 
     async def step(self) -> None:
         """Look for one task to run alone, or wait for a wake-up."""
+        # Cut off from the database it would hold the lock, and all solo tasks, until its hands are empty.
+        self._identity.refuse_unless_fresh()
         if not await self._has_work():
-            await self._plan.queues.solo.wait(_IDLE_SECONDS)
+            if await self._plan.queues.solo.wait(_IDLE_SECONDS) and not self._identity.is_fresh:
+                await self._plan.queues.solo.wake()  # the token was for somebody who may claim
             return
         if not await self._lock.acquire():
             await self._plan.queues.solo.wait(_LOCKED_SECONDS)
@@ -98,5 +101,7 @@ class Solo:
     async def _keep_lock(self) -> None:
         while True:
             await asyncio.sleep(self._identity.lease_seconds / 3)
+            if not self._identity.is_fresh:
+                continue
             with suppress(QueueUnavailable):
                 await self._lock.extend()
