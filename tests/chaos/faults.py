@@ -1,0 +1,119 @@
+"""Which faults strike when: a plan made from a seed alone, so that a run can be told again."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class FaultKind(StrEnum):
+    """What is done to an installation."""
+
+    WORKER_KILL = "worker killed (-9)"
+    WEB_KILL = "web process killed (-9)"
+    VALKEY_KILL = "Valkey killed (-9)"
+    DATABASE_KILL = "database killed (-9)"
+    FLUSH = "FLUSHALL"
+    ZOMBIE = "worker frozen past its lease"
+    WEB_FREEZE = "web process frozen"
+    VALKEY_FREEZE = "Valkey frozen"
+    DATABASE_FREEZE = "database frozen"
+    RECEIVER_DOWN = "callback receiver down"
+    LINK = "connections disturbed"
+
+
+class Link(StrEnum):
+    """Between whom connections are disturbed."""
+
+    REDIS = "redis"
+    DATABASE = "database"
+    WEB = "web"
+    CALLBACK = "callback"
+    PICTURE = "picture"
+
+
+class Weather(StrEnum):
+    """How connections are disturbed."""
+
+    LATENCY = "latency"
+    BANDWIDTH = "bandwidth"
+    SILENCE = "silence"
+    HALF_OPEN = "half-open"
+    RESET = "reset"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One fault. `chance` in [0, 1) picks the victim; `seconds` is how long it lasts."""
+
+    at_seconds: float
+    kind: FaultKind
+    chance: float
+    seconds: float
+    link: Link | None = None
+    weather: Weather | None = None
+
+
+# How many of each in a run of 65 faults; every run has at least one of each.
+_SHARES = {
+    FaultKind.WORKER_KILL: 26,
+    FaultKind.WEB_KILL: 10,
+    FaultKind.LINK: 9,
+    FaultKind.ZOMBIE: 6,
+    FaultKind.VALKEY_KILL: 3,
+    FaultKind.FLUSH: 3,
+    FaultKind.RECEIVER_DOWN: 3,
+    FaultKind.DATABASE_KILL: 2,
+    FaultKind.WEB_FREEZE: 1,
+    FaultKind.VALKEY_FREEZE: 1,
+    FaultKind.DATABASE_FREEZE: 1,
+}
+_SECONDS = {
+    FaultKind.VALKEY_KILL: (0.1, 1.5),
+    FaultKind.DATABASE_KILL: (0.1, 1.5),
+    FaultKind.WEB_FREEZE: (2.0, 6.0),
+    FaultKind.VALKEY_FREEZE: (1.0, 4.0),
+    FaultKind.DATABASE_FREEZE: (1.0, 4.0),
+    FaultKind.RECEIVER_DOWN: (2.0, 5.0),
+    FaultKind.LINK: (1.0, 4.0),
+}
+_OF_A_SERVER = (FaultKind.DATABASE_KILL, FaultKind.DATABASE_FREEZE)
+_ZOMBIE_LEASES = (1.2, 1.8)
+
+
+def make_plan(
+    seed: int, *, seconds: float, every_seconds: float, lease_seconds: float, has_server: bool
+) -> list[Fault]:
+    """Spread faults over a run; without a database server nothing is done to the database."""
+    dice = random.Random(seed)
+    kinds = _kinds(max(1, int(seconds / every_seconds)), has_server=has_server)
+    dice.shuffle(kinds)
+    pairs = [(link, weather) for weather in Weather for link in Link if has_server or link is not Link.DATABASE]
+    dice.shuffle(pairs)
+    plan = []
+    for place, kind in enumerate(kinds, 1):
+        low, high = _SECONDS.get(kind, (0.0, 0.0))
+        if kind is FaultKind.ZOMBIE:
+            low, high = (leases * lease_seconds for leases in _ZOMBIE_LEASES)
+        link, weather = pairs[place % len(pairs)] if kind is FaultKind.LINK else (None, None)
+        plan.append(
+            Fault(
+                at_seconds=place * every_seconds,
+                kind=kind,
+                chance=dice.random(),
+                seconds=dice.uniform(low, high),
+                link=link,
+                weather=weather,
+            )
+        )
+    return plan
+
+
+def _kinds(count: int, *, has_server: bool) -> list[FaultKind]:
+    shares = {kind: share for kind, share in _SHARES.items() if has_server or kind not in _OF_A_SERVER}
+    scale = count / sum(shares.values())
+    counts = {kind: max(1, int(share * scale)) for kind, share in shares.items()}
+    kinds = [kind for kind, many in counts.items() for _ in range(many)]
+    # What rounding left over goes to what is killed most.
+    return kinds + [FaultKind.WORKER_KILL] * (count - len(kinds))

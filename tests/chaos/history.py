@@ -1,0 +1,113 @@
+"""What a run leaves behind: rows of the database, answers that callers got, POSTs that receivers got."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from sqlalchemy import Table, select
+
+from core.store.engine import Database
+from core.store.tables import delivery, delivery_attempt, task, task_event
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRow:
+    """A task as its row says at the end."""
+
+    id: int
+    idempotency_key: str | None
+    status: str
+    attempt: int
+    failures: int
+    crashes: int
+    series: int
+    error_code: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRow:
+    """One change of a task's state."""
+
+    task_id: int
+    from_status: str | None
+    to_status: str
+    attempt: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryRow:
+    """A promised callback as its row says at the end."""
+
+    id: int
+    task_id: int
+    series: int
+    event: str
+    status: str
+    tries: int
+    attempt: int
+    crashes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TryRow:
+    """One POST as the service noted it."""
+
+    delivery_id: int
+    attempt: int
+    status_code: int | None
+    error_code: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Post:
+    """One POST as a receiver saw it; `is_effect` = the receiver acted on it, as its webhook-id was new."""
+
+    webhook_id: int
+    task_id: int
+    event: str
+    body_sha256: str
+    is_effect: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class History:
+    """Everything the checker reads."""
+
+    accepted: dict[str, set[int]] = field(default_factory=dict)
+    """By Idempotency-Key the ids that 2xx answers named."""
+    poison: set[str] = field(default_factory=set)
+    """Keys of tasks whose picture kills the worker that looks at it."""
+    tasks: list[TaskRow] = field(default_factory=list)
+    events: list[EventRow] = field(default_factory=list)
+    deliveries: list[DeliveryRow] = field(default_factory=list)
+    tries: list[TryRow] = field(default_factory=list)
+    posts: list[Post] = field(default_factory=list)
+
+
+async def read_rows(db: Database, history: History) -> None:
+    """Fill in what the database says."""
+    history.tasks = await _read(db, task, TaskRow)
+    history.events = await _read(db, task_event, EventRow)
+    history.deliveries = await _read(db, delivery, DeliveryRow)
+    history.tries = await _read(db, delivery_attempt, TryRow)
+
+
+async def _read(db: Database, table: Table, kind: type[T]) -> list[T]:
+    names = list(getattr(kind, "__dataclass_fields__"))  # noqa: B009
+    async with db.read() as connection:
+        rows = await connection.execute(select(*(table.c[name] for name in names)).order_by(table.c.id))
+        return [kind(**dict(row._mapping)) for row in rows]
+
+
+def by_task(rows: Sequence[Any]) -> dict[int, list[Any]]:
+    """Group rows by their task."""
+    grouped: dict[int, list[Any]] = defaultdict(list)
+    for row in rows:
+        grouped[row.task_id].append(row)
+    return grouped

@@ -1,0 +1,144 @@
+"""A whole chaos run: tasks are handed in while everything around them breaks; then quiet, then the reckoning."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+
+from sqlalchemy import func, select
+
+from core.errors import DatabaseUnavailable
+from core.store.tables import delivery, task
+from tests.chaos.callers import Callers, make_orders
+from tests.chaos.checker import FINAL, Breach, check
+from tests.chaos.faults import FaultKind, make_plan
+from tests.chaos.history import History, read_rows
+from tests.chaos.installation import Installation, Shape, open_installation
+from tests.chaos.strikes import Strikes, entries_left, is_whole
+from tests.support.behaviours import jpeg
+
+_LOOK_SECONDS = 0.5
+_TELL_SECONDS = 5.0
+WHOLE = "a lost Redis is noticed and the plan is whole at the end"
+ANSWERS = "callers get an id or are asked to come again"
+SIGNED = "every callback is signed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orders:
+    """What a run is told to do."""
+
+    seed: int
+    tasks: int = 600
+    poison: int = 3
+    seconds: float = 30.0
+    every_seconds: float = 2.0
+    quiet_seconds: float = 60.0
+    shape: Shape = field(default_factory=Shape)
+
+
+@dataclass(slots=True, kw_only=True)
+class Outcome:
+    """What came of a run."""
+
+    history: History
+    breaches: list[Breach] = field(default_factory=list)
+    faults: Counter[FaultKind] = field(default_factory=Counter)
+    answers: Counter[int | str] = field(default_factory=Counter)
+    rebuilt_after_seconds: list[float] = field(default_factory=list)
+    exits: dict[str, Counter[int]] = field(default_factory=dict)
+    left: dict[str, int] = field(default_factory=dict)
+    struck_seconds: float = 0.0
+    settled_after_seconds: float | None = None
+    """How long after the last fault everything had ended and was delivered; None = not within the quiet."""
+
+
+async def run(orders: Orders, folder: Path) -> Outcome:
+    """Do all of it; the servers and processes are gone afterwards, their logs are in the folder."""
+    outcome = Outcome(history=History())
+    async with open_installation(orders.shape, folder, orders.seed) as installation:
+        callers = Callers(installation, outcome.history, orders.seed)
+        strikes = Strikes(installation)
+        await _strike(orders, installation, callers, strikes, outcome)
+        outcome.settled_after_seconds = await _settle(installation, orders)
+        await read_rows(installation.db, outcome.history)
+        outcome.left = await entries_left(installation)
+        outcome.history.posts = [post for one in installation.receivers for post in one.posts]
+        outcome.faults, outcome.answers = strikes.done, callers.answers
+        outcome.rebuilt_after_seconds = strikes.rebuilt_after_seconds
+        outcome.exits = {one.name: one.exits.copy() for one in (*installation.webs, *installation.workers)}
+        outcome.breaches = check(outcome.history)
+        outcome.breaches += [Breach(rule=ANSWERS, what=what) for what in callers.refused]
+        if not await is_whole(installation):
+            outcome.breaches.append(Breach(rule=WHOLE, what="no epoch, or still rebuilding"))
+        if unsigned := sum(one.unsigned for one in installation.receivers):
+            outcome.breaches.append(Breach(rule=SIGNED, what=f"{unsigned} were not"))
+    return outcome
+
+
+async def _strike(
+    orders: Orders, installation: Installation, callers: Callers, strikes: Strikes, outcome: Outcome
+) -> None:
+    """Hand in everything while faults strike; returns when both are over."""
+    upload = await callers.upload(jpeg())
+    plan = make_plan(
+        orders.seed,
+        seconds=orders.seconds,
+        every_seconds=orders.every_seconds,
+        lease_seconds=orders.shape.lease_seconds,
+        has_server=installation.server is not None,
+    )
+    work = make_orders(installation, orders.seed, tasks=orders.tasks, poison=orders.poison, upload=upload)
+    begun = monotonic()
+    teller = asyncio.create_task(_tell(installation, begun))
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(callers.hand_in(work, seconds=orders.seconds))
+            group.create_task(strikes.run(plan))
+    finally:
+        teller.cancel()
+    outcome.struck_seconds = monotonic() - begun
+
+
+async def _settle(installation: Installation, orders: Orders) -> float | None:
+    """Wait until everything has ended and is delivered, at most for the quiet."""
+    begun = monotonic()
+    told = begun
+    while monotonic() - begun < orders.quiet_seconds:
+        tasks, deliveries = await _counts(installation)
+        is_over = all(status in FINAL for status in tasks) and deliveries.keys() <= {"delivered"}
+        if is_over:
+            return monotonic() - begun
+        if monotonic() - told > _TELL_SECONDS:
+            told = monotonic()
+            _say(f"quiet {told - begun:5.1f} s  tasks {dict(tasks)}  deliveries {dict(deliveries)}")
+        await asyncio.sleep(_LOOK_SECONDS)
+    return None
+
+
+async def _counts(installation: Installation) -> tuple[Counter[str], Counter[str]]:
+    found = []
+    for table in (task, delivery):
+        async with installation.db.read() as connection:
+            rows = await connection.execute(select(table.c.status, func.count()).group_by(table.c.status))
+            found.append(Counter({str(status): int(count) for status, count in rows}))
+    return found[0], found[1]
+
+
+async def _tell(installation: Installation, begun: float) -> None:
+    """Say now and then how far it is."""
+    while True:
+        try:
+            tasks, deliveries = await _counts(installation)
+            _say(f"      {monotonic() - begun:5.1f} s  tasks {dict(tasks)}  deliveries {dict(deliveries)}")
+        except DatabaseUnavailable:
+            _say(f"      {monotonic() - begun:5.1f} s  (the database is away)")
+        await asyncio.sleep(_TELL_SECONDS)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
