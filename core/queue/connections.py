@@ -17,6 +17,9 @@ from redis.maint_notifications import MaintNotificationsConfig
 
 from core.errors import QueueUnavailable, SettingsError
 
+_CLOSED_BY_PEER = "the handler is closed"
+"""How uvloop says, by a RuntimeError, that a connection was reset; redis-py lets it through."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisSettings:
@@ -89,8 +92,10 @@ class RedisConnections:
         try:
             async with asyncio.timeout(total_seconds or self.settings.total_seconds):
                 yield
-        except (RedisError, OSError) as error:
+        except (RedisError, OSError, RuntimeError) as error:
             _raise_swallowed(task, cancellations)
+            if isinstance(error, RuntimeError) and _CLOSED_BY_PEER not in str(error):
+                raise
             raise QueueUnavailable(f"Redis cannot be used: {type(error).__name__}") from error
         _raise_swallowed(task, cancellations)
 

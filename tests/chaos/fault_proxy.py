@@ -126,12 +126,10 @@ class FaultProxy:
                 if not connection.is_half_open:
                     target.write(chunk)
                     await target.drain()
+        # The end that is left of a half-open connection is not told: it waits until its patience ends.
         if not connection.is_half_open:
-            with suppress(ConnectionError, RuntimeError):
+            with suppress(OSError, RuntimeError):
                 target.write_eof()
-        elif source is connection.server[0]:
-            # The other end is gone and this one is not told: it waits until its own patience ends.
-            return
 
     async def _weather(self, size: int) -> None:
         await self._may_pass.wait()
@@ -155,6 +153,6 @@ def _reset(writer: asyncio.StreamWriter) -> None:
     """End a connection as a crash would: the peer gets a reset, not an end of file."""
     raw = writer.get_extra_info("socket")
     if raw is not None and raw.family != socket.AF_UNIX:
-        with suppress(OSError):
+        with suppress(OSError, ValueError):  # closed meanwhile; uvloop says ValueError
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
