@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import asyncpg
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -15,6 +16,8 @@ from core.errors import DatabaseUnavailable
 _TRANSIENT = frozenset({1213, 1205, "40001", "40P01"})
 # Connection lost, out of resources, stopped by an operator or shutting down.
 _ILL_CLASSES = ("08", "53", "57")
+# SQLAlchemy does not wrap what asyncpg raises while a new connection is being set up.
+_LOST_WHILE_OPENED = (asyncpg.InterfaceError, asyncpg.PostgresConnectionError)
 # The fault of a value that was sent, though drivers report some as if the database were ill: wrong values
 # and checks that a row violates; MySQL has no class for a wrong string and for its checks.
 _ROW_FAULT_CLASSES = ("22", "23")
@@ -35,7 +38,7 @@ def as_unavailable() -> Iterator[None]:
     cancellations = task.cancelling() if task else 0
     try:
         yield
-    except (DBAPIError, PoolTimeoutError, TimeoutError, OSError) as error:
+    except (DBAPIError, PoolTimeoutError, TimeoutError, OSError, *_LOST_WHILE_OPENED) as error:
         if task is not None and task.cancelling() > cancellations:
             raise asyncio.CancelledError from error
         _tell_unavailable(error)
@@ -60,7 +63,7 @@ def _tell_unavailable(error: Exception) -> None:
             raise Transient from error
         if error.connection_invalidated or _is_ill(error):
             raise DatabaseUnavailable from error
-    elif isinstance(error, (PoolTimeoutError, TimeoutError, OSError)):
+    elif isinstance(error, (PoolTimeoutError, TimeoutError, OSError, *_LOST_WHILE_OPENED)):
         raise DatabaseUnavailable from error
 
 
