@@ -85,6 +85,10 @@ class Leaser:
                 self.claimed(name, claim)
                 if claim.leases:
                     attempts = await self._start(name, token, claim.leases)
+        except BaseException:
+            # Nobody carries what was begun: unknown to this worker, it goes back with the next heartbeat.
+            self._holdings.forget_claim(token)
+            raise
         finally:
             self.slots.give_back(count - len(attempts))
         return claim, attempts
