@@ -10,9 +10,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.chaos.installation import Shape
 from tests.chaos.report import table
 from tests.chaos.run import Orders, run
-from tests.chaos.installation import Shape
 
 
 def _arguments() -> argparse.Namespace:

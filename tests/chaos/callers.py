@@ -30,7 +30,9 @@ class Order:
     is_cancelled: bool = False
 
 
-def make_orders(installation: Installation, seed: int, *, tasks: int, poison: int, upload: str) -> list[Order]:
+def make_orders(
+    installation: Installation, seed: int, *, tasks: int, poison: int, upload: str
+) -> list[Order]:
     """Tasks of every kind in an order that the seed decides."""
     dice = random.Random(seed)
     kinds = [True] * poison + [False] * (tasks - poison)
@@ -59,7 +61,13 @@ def _order(
         "cameras": [{"camera_id": f"gate-{place}", "image_url": url} for place, url in enumerate(urls)],
     }
     if dice.random() < 0.1:
-        body["callback_events"] = ["task.started", "task.image", "task.completed", "task.failed", "task.cancelled"]
+        body["callback_events"] = [
+            "task.started",
+            "task.image",
+            "task.completed",
+            "task.failed",
+            "task.cancelled",
+        ]
     return Order(
         key=f"key-{number}",
         body=body,

@@ -89,7 +89,9 @@ def make_plan(
     dice = random.Random(seed)
     kinds = _kinds(max(1, int(seconds / every_seconds)), has_server=has_server)
     dice.shuffle(kinds)
-    pairs = [(link, weather) for weather in Weather for link in Link if has_server or link is not Link.DATABASE]
+    pairs = [
+        (link, weather) for weather in Weather for link in Link if has_server or link is not Link.DATABASE
+    ]
     dice.shuffle(pairs)
     plan = []
     for place, kind in enumerate(kinds, 1):

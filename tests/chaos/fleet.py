@@ -22,7 +22,9 @@ _STOP_SECONDS = 40.0
 class Kept:
     """One process, started again whenever it ends; its log goes on."""
 
-    def __init__(self, name: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, name: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path
+    ) -> None:
         self.name = name
         self.exits: Counter[int] = Counter()
         self._command = (*ends_with_parent(), sys.executable, *arguments)

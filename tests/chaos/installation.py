@@ -96,7 +96,8 @@ async def open_installation(shape: Shape, folder: Path, seed: int) -> AsyncItera
         db = Database(direct)
         stack.push_async_callback(db.close)
         receivers = [
-            await stack.enter_async_context(Receiver(SECRET, seed + number)) for number in range(shape.receivers)
+            await stack.enter_async_context(Receiver(SECRET, seed + number))
+            for number in range(shape.receivers)
         ]
         pictures = await stack.enter_async_context(ImageServer())
         pictures.default = reply(200, jpeg())

@@ -60,4 +60,6 @@ def _exits(outcome: Outcome) -> str:
 
 
 def _counted(counter: Counter[int] | Counter[str] | Counter[int | str]) -> str:
-    return ", ".join(f"{name}: {count}" for name, count in sorted(counter.items(), key=lambda pair: str(pair[0])))
+    return ", ".join(
+        f"{name}: {count}" for name, count in sorted(counter.items(), key=lambda pair: str(pair[0]))
+    )

@@ -117,7 +117,8 @@ async def is_whole(at: Installation) -> bool:
         with suppress(RedisError, OSError):
             async with asyncio.timeout(1.0):
                 states = [
-                    await client.hmget(QueueKeys(queue=name).meta, ["epoch", "rebuilding"]) for name in QueueName
+                    await client.hmget(QueueKeys(queue=name).meta, ["epoch", "rebuilding"])
+                    for name in QueueName
                 ]
                 return all(epoch and not rebuilding for epoch, rebuilding in states)
         return False
