@@ -1,4 +1,4 @@
-"""Business systems that hand in tasks: each asks again with the same Idempotency-Key until it is told an id."""
+"""Business systems that hand in tasks: each insists, with the same Idempotency-Key, until told an id."""
 
 from __future__ import annotations
 

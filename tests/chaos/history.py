@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from enum import StrEnum
+from inspect import get_annotations
+from typing import TypeVar
 
 from sqlalchemy import Table, select
 
@@ -13,6 +15,34 @@ from core.store.engine import Database
 from core.store.tables import delivery, delivery_attempt, task, task_event
 
 T = TypeVar("T")
+
+
+class Rule(StrEnum):
+    """The promises that a run is held to."""
+
+    ACCEPTED = "what was accepted is in the database"
+    ONE_TASK = "one Idempotency-Key makes one task"
+    ENDED = "every task ends"
+    ONE_START = "one start per attempt"
+    NO_GAPS = "attempts without gaps, each ended before the next"
+    ONE_END = "one end, and nothing after it"
+    DELIVERED = "every end is delivered"
+    TRIES = "every try is noted, and the last one succeeded"
+    ONE_EFFECT = "one effect per end at a receiver that dedupes by webhook-id"
+    SAME_BYTES = "the same bytes on every try"
+    POISON = "poison ends after exactly 3 deaths"
+    INNOCENT = "no innocent task ends as worker_lost"
+    WHOLE = "a lost Redis is noticed: the plan is whole at the end, and nothing is left in it"
+    ANSWERS = "callers get an id or are asked to come again"
+    SIGNED = "every callback is signed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breach:
+    """A promise that was broken, and by what."""
+
+    rule: Rule
+    what: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,15 +129,15 @@ async def read_rows(db: Database, history: History) -> None:
 
 
 async def _read(db: Database, table: Table, kind: type[T]) -> list[T]:
-    names = list(getattr(kind, "__dataclass_fields__"))  # noqa: B009
+    names = list(get_annotations(kind))
     async with db.read() as connection:
         rows = await connection.execute(select(*(table.c[name] for name in names)).order_by(table.c.id))
-        return [kind(**dict(row._mapping)) for row in rows]
+        return [kind(**row) for row in rows.mappings()]
 
 
-def by_task(rows: Sequence[Any]) -> dict[int, list[Any]]:
-    """Group rows by their task."""
-    grouped: dict[int, list[Any]] = defaultdict(list)
+def group(rows: Sequence[T], name: str) -> dict[int, list[T]]:
+    """Group rows by a field."""
+    grouped: dict[int, list[T]] = defaultdict(list)
     for row in rows:
-        grouped[row.task_id].append(row)
+        grouped[getattr(row, name)].append(row)
     return grouped

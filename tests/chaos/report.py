@@ -5,9 +5,9 @@ from __future__ import annotations
 import platform
 from collections import Counter
 
-from tests.chaos.checker import RULES
 from tests.chaos.faults import FaultKind
-from tests.chaos.run import ANSWERS, SIGNED, WHOLE, Orders, Outcome
+from tests.chaos.history import Rule
+from tests.chaos.run import Orders, Outcome
 
 _SHOWN = 5
 
@@ -18,7 +18,7 @@ def table(orders: Orders, outcome: Outcome) -> str:
     lines += [f"| {name} | {value} |" for name, value in _figures(orders, outcome)]
     broken = Counter(breach.rule for breach in outcome.breaches)
     lines += ["", "| promise | broken |", "|---|---|"]
-    lines += [f"| {rule} | {broken[rule]} |" for rule in (*RULES, WHOLE, ANSWERS, SIGNED)]
+    lines += [f"| {rule} | {broken[rule]} |" for rule in Rule]
     for rule in broken:
         shown = [breach.what for breach in outcome.breaches if breach.rule == rule][:_SHOWN]
         lines += ["", f"BROKEN: {rule} ({broken[rule]})", *(f"  {what}" for what in shown)]

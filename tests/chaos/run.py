@@ -1,4 +1,4 @@
-"""A whole chaos run: tasks are handed in while everything around them breaks; then quiet, then the reckoning."""
+"""A whole chaos run: tasks are handed in while everything breaks, then quiet, then the reckoning."""
 
 from __future__ import annotations
 
@@ -14,18 +14,15 @@ from sqlalchemy import func, select
 from core.errors import DatabaseUnavailable
 from core.store.tables import delivery, task
 from tests.chaos.callers import Callers, make_orders
-from tests.chaos.checker import FINAL, Breach, check
+from tests.chaos.checker import FINAL, check
 from tests.chaos.faults import FaultKind, make_plan
-from tests.chaos.history import History, read_rows
+from tests.chaos.history import Breach, History, Rule, read_rows
 from tests.chaos.installation import Installation, Shape, open_installation
 from tests.chaos.strikes import Strikes, entries_left, is_whole
 from tests.support.behaviours import jpeg
 
 _LOOK_SECONDS = 0.5
 _TELL_SECONDS = 5.0
-WHOLE = "a lost Redis is noticed and the plan is whole at the end"
-ANSWERS = "callers get an id or are asked to come again"
-SIGNED = "every callback is signed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,12 +69,20 @@ async def run(orders: Orders, folder: Path) -> Outcome:
         outcome.rebuilt_after_seconds = strikes.rebuilt_after_seconds
         outcome.exits = {one.name: one.exits.copy() for one in (*installation.webs, *installation.workers)}
         outcome.breaches = check(outcome.history)
-        outcome.breaches += [Breach(rule=ANSWERS, what=what) for what in callers.refused]
-        if not await is_whole(installation):
-            outcome.breaches.append(Breach(rule=WHOLE, what="no epoch, or still rebuilding"))
-        if unsigned := sum(one.unsigned for one in installation.receivers):
-            outcome.breaches.append(Breach(rule=SIGNED, what=f"{unsigned} were not"))
+        outcome.breaches += await _surroundings(installation, callers, outcome)
     return outcome
+
+
+async def _surroundings(installation: Installation, callers: Callers, outcome: Outcome) -> list[Breach]:
+    """Check what no row tells."""
+    found = [(Rule.ANSWERS, what) for what in callers.refused]
+    if not await is_whole(installation):
+        found.append((Rule.WHOLE, "no epoch, or still rebuilding"))
+    if outcome.left:
+        found.append((Rule.WHOLE, f"left in Redis: {outcome.left}"))
+    if unsigned := sum(one.unsigned for one in installation.receivers):
+        found.append((Rule.SIGNED, f"{unsigned} were not"))
+    return [Breach(rule=rule, what=what) for rule, what in found]
 
 
 async def _strike(
