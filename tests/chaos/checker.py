@@ -18,7 +18,7 @@ Told = Iterator[tuple[Rule, str]]
 def check(history: History) -> list[Breach]:
     """Name every breach."""
     events, promised = group(history.events, "task_id"), group(history.deliveries, "task_id")
-    told = [*_accepted(history), *_received(history)]
+    told = [*_accepted(history), *_received(history), *_surroundings(history)]
     for row in history.tasks:
         own = [*_attempts(row, events[row.id]), *_ends(row, events[row.id]), *_deaths(row, history.poison)]
         told += [(rule, f"task {row.id}: {what}") for rule, what in (*own, *_promised(row, promised[row.id]))]
@@ -109,3 +109,14 @@ def _received(history: History) -> Told:
     for sent in rows.values():
         if sent.status == "delivered" and sent.id not in bodies:
             yield Rule.DELIVERED, f"delivery {sent.id} is delivered, and no receiver has it"
+
+
+def _surroundings(history: History) -> Told:
+    for what in history.refused:
+        yield Rule.ANSWERS, what
+    if not history.is_whole:
+        yield Rule.WHOLE, "a queue has no epoch, or is still being rebuilt"
+    if history.left:
+        yield Rule.WHOLE, f"left in Redis: {history.left}"
+    if history.unsigned:
+        yield Rule.SIGNED, f"{history.unsigned} were not"

@@ -118,6 +118,14 @@ class History:
     deliveries: list[DeliveryRow] = field(default_factory=list)
     tries: list[TryRow] = field(default_factory=list)
     posts: list[Post] = field(default_factory=list)
+    unsigned: int = 0
+    """POSTs whose signature was wrong."""
+    refused: list[str] = field(default_factory=list)
+    """Answers that no caller can do anything with."""
+    is_whole: bool = True
+    """Whether every queue has its epoch at the end."""
+    left: dict[str, int] = field(default_factory=dict)
+    """What stands in Redis at the end, by place."""
 
 
 async def read_rows(db: Database, history: History) -> None:

@@ -51,7 +51,7 @@ def _figures(orders: Orders, outcome: Outcome) -> list[tuple[str, object]]:
         ("POSTs noted", len(history.tries)),
         ("plan whole again after FLUSHALL, s", rebuilt or "-"),
         ("settled after the last fault, s", "not in time" if settled is None else f"{settled:.1f}"),
-        ("entries left in Redis", _counted(Counter(outcome.left)) or "0"),
+        ("entries left in Redis", _counted(Counter(history.left)) or "0"),
     ]
 
 

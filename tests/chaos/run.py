@@ -16,7 +16,7 @@ from core.store.tables import delivery, task
 from tests.chaos.callers import Callers, make_orders
 from tests.chaos.checker import FINAL, check
 from tests.chaos.faults import FaultKind, make_plan
-from tests.chaos.history import Breach, History, Rule, read_rows
+from tests.chaos.history import Breach, History, read_rows
 from tests.chaos.installation import Installation, Shape, open_installation
 from tests.chaos.strikes import Strikes, entries_left, is_whole
 from tests.support.behaviours import jpeg
@@ -48,7 +48,6 @@ class Outcome:
     answers: Counter[int | str] = field(default_factory=Counter)
     rebuilt_after_seconds: list[float] = field(default_factory=list)
     exits: dict[str, Counter[int]] = field(default_factory=dict)
-    left: dict[str, int] = field(default_factory=dict)
     struck_seconds: float = 0.0
     settled_after_seconds: float | None = None
     """How long after the last fault everything had ended and was delivered; None = not within the quiet."""
@@ -62,27 +61,21 @@ async def run(orders: Orders, folder: Path) -> Outcome:
         strikes = Strikes(installation)
         await _strike(orders, installation, callers, strikes, outcome)
         outcome.settled_after_seconds = await _settle(installation, orders)
-        await read_rows(installation.db, outcome.history)
-        outcome.left = await entries_left(installation)
-        outcome.history.posts = [post for one in installation.receivers for post in one.posts]
+        await _read(installation, callers, outcome.history)
         outcome.faults, outcome.answers = strikes.done, callers.answers
         outcome.rebuilt_after_seconds = strikes.rebuilt_after_seconds
         outcome.exits = {one.name: one.exits.copy() for one in (*installation.webs, *installation.workers)}
         outcome.breaches = check(outcome.history)
-        outcome.breaches += await _surroundings(installation, callers, outcome)
     return outcome
 
 
-async def _surroundings(installation: Installation, callers: Callers, outcome: Outcome) -> list[Breach]:
-    """Check what no row tells."""
-    found = [(Rule.ANSWERS, what) for what in callers.refused]
-    if not await is_whole(installation):
-        found.append((Rule.WHOLE, "no epoch, or still rebuilding"))
-    if outcome.left:
-        found.append((Rule.WHOLE, f"left in Redis: {outcome.left}"))
-    if unsigned := sum(one.unsigned for one in installation.receivers):
-        found.append((Rule.SIGNED, f"{unsigned} were not"))
-    return [Breach(rule=rule, what=what) for rule, what in found]
+async def _read(installation: Installation, callers: Callers, history: History) -> None:
+    await read_rows(installation.db, history)
+    history.posts = [post for one in installation.receivers for post in one.posts]
+    history.unsigned = sum(one.unsigned for one in installation.receivers)
+    history.refused = callers.refused
+    history.left = await entries_left(installation)
+    history.is_whole = await is_whole(installation)
 
 
 async def _strike(
