@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import cycle
 
 
 class FaultKind(StrEnum):
@@ -93,12 +94,13 @@ def make_plan(
         (link, weather) for weather in Weather for link in Link if has_server or link is not Link.DATABASE
     ]
     dice.shuffle(pairs)
+    disturbed = cycle(pairs)
     plan = []
     for place, kind in enumerate(kinds, 1):
         low, high = _SECONDS.get(kind, (0.0, 0.0))
         if kind is FaultKind.ZOMBIE:
             low, high = (leases * lease_seconds for leases in _ZOMBIE_LEASES)
-        link, weather = pairs[place % len(pairs)] if kind is FaultKind.LINK else (None, None)
+        link, weather = next(disturbed) if kind is FaultKind.LINK else (None, None)
         plan.append(
             Fault(
                 at_seconds=place * every_seconds,
@@ -117,5 +119,7 @@ def _kinds(count: int, *, has_server: bool) -> list[FaultKind]:
     scale = count / sum(shares.values())
     counts = {kind: max(1, int(share * scale)) for kind, share in shares.items()}
     kinds = [kind for kind, many in counts.items() for _ in range(many)]
-    # What rounding left over goes to what is killed most.
+    # What rounding left over, or took too much, is made good by what is killed most.
+    for _ in range(len(kinds) - count):
+        kinds.remove(FaultKind.WORKER_KILL)
     return kinds + [FaultKind.WORKER_KILL] * (count - len(kinds))
