@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.chaos.faults import FaultKind
 from tests.chaos.installation import Shape
 from tests.chaos.report import table
 from tests.chaos.run import Orders, run
@@ -26,6 +27,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--database", choices=("mariadb", "sqlite"), default="mariadb")
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--lease", type=float, default=5.0, help="MUSTER_QUEUE_LEASE_SECONDS of the run")
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=[kind.name.lower() for kind in FaultKind],
+        default=[],
+        help="this kind of fault; may be given more than once",
+    )
+    parser.add_argument("--dawdling", type=float, default=0.02, help="share of tasks that take seconds")
     return parser.parse_args()
 
 
@@ -42,6 +51,8 @@ def main() -> int:
         seconds=given.seconds,
         every_seconds=given.every,
         quiet_seconds=given.quiet,
+        only=tuple(FaultKind[name.upper()] for name in given.only),
+        dawdling=given.dawdling,
         shape=Shape(database=given.database, workers=given.workers, lease_seconds=given.lease),
     )
     folder = Path(tempfile.mkdtemp(prefix="muster-chaos-"))

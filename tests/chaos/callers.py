@@ -30,27 +30,31 @@ class Order:
     is_cancelled: bool = False
 
 
-def make_orders(
-    installation: Installation, seed: int, *, tasks: int, poison: int, upload: str
-) -> list[Order]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mix:
+    """How many tasks, and how many of them are of which kind."""
+
+    tasks: int
+    poison: int
+    dawdling: float
+
+
+def make_orders(installation: Installation, seed: int, mix: Mix, upload: str) -> list[Order]:
     """Tasks of every kind in an order that the seed decides."""
     dice = random.Random(seed)
-    kinds = [True] * poison + [False] * (tasks - poison)
-    dice.shuffle(kinds)
-    # The last ones are innocent, so that poison always has neighbours.
+    models = [POISON] * mix.poison + ["picture"] * (mix.tasks - mix.poison)
+    dice.shuffle(models)
     return [
-        _order(installation, dice, number, upload=upload, is_poison=is_poison)
-        for number, is_poison in enumerate(kinds)
+        _order(installation, dice, number, upload, Dawdles.name if slow and model != POISON else model)
+        for number, model in enumerate(models)
+        for slow in (dice.random() < mix.dawdling,)
     ]
 
 
-def _order(
-    installation: Installation, dice: random.Random, number: int, *, upload: str, is_poison: bool
-) -> Order:
+def _order(installation: Installation, dice: random.Random, number: int, upload: str, model: str) -> Order:
     urls = [upload if dice.random() < 0.8 else installation.picture_url]
     if dice.random() < 0.05:
         urls *= 3
-    model = POISON if is_poison else Dawdles.name if dice.random() < 0.02 else "picture"
     body = {
         "business_id": f"order-{number}",
         "system_code": f"ranch-{dice.randrange(4)}",
@@ -71,8 +75,8 @@ def _order(
     return Order(
         key=f"key-{number}",
         body=body,
-        is_poison=is_poison,
-        is_cancelled=not is_poison and dice.random() < 0.01,
+        is_poison=model == POISON,
+        is_cancelled=model != POISON and dice.random() < 0.01,
     )
 
 
@@ -84,6 +88,15 @@ class Callers:
         self._dice = random.Random(seed)
         self.answers: Counter[int | str] = Counter()
         self.refused: list[str] = []
+        self._may_go_on = asyncio.Event()
+        self._may_go_on.set()
+
+    def pause(self, *, is_too_much: bool) -> None:
+        """Hand in nothing new for a while, or go on."""
+        if is_too_much:
+            self._may_go_on.clear()
+        else:
+            self._may_go_on.set()
 
     async def upload(self, picture: bytes) -> str:
         """Hand in a picture; gives its url."""
@@ -98,13 +111,14 @@ class Callers:
         """Hand in all of them; returns when each was accepted."""
         begun = asyncio.get_running_loop().time()
         waiting = enumerate(orders)
-        pause = seconds / max(1, len(orders))
+        apart_seconds = seconds / max(1, len(orders))
         async with self._client() as client, asyncio.TaskGroup() as group:
 
             async def caller() -> None:
                 for number, order in waiting:
                     now = asyncio.get_running_loop().time()
-                    await asyncio.sleep(max(0.0, begun + number * pause - now))
+                    await asyncio.sleep(max(0.0, begun + number * apart_seconds - now))
+                    await self._may_go_on.wait()
                     await self._insist(client, order)
 
             for _ in range(at_once):

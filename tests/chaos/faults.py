@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import cycle
@@ -48,7 +49,6 @@ class Weather(StrEnum):
 class Fault:
     """One fault. `chance` in [0, 1) picks the victim; `seconds` is how long it lasts."""
 
-    at_seconds: float
     kind: FaultKind
     chance: float
     seconds: float
@@ -84,11 +84,18 @@ _ZOMBIE_LEASES = (1.2, 1.8)
 
 
 def make_plan(
-    seed: int, *, seconds: float, every_seconds: float, lease_seconds: float, has_server: bool
+    seed: int,
+    *,
+    seconds: float,
+    every_seconds: float,
+    lease_seconds: float,
+    has_server: bool,
+    only: Collection[FaultKind] = (),
 ) -> list[Fault]:
-    """Spread faults over a run; without a database server nothing is done to the database."""
+    """Make the faults of a run, of some kinds only if wished; without a server none of the database."""
     dice = random.Random(seed)
-    kinds = _kinds(max(1, int(seconds / every_seconds)), has_server=has_server)
+    allowed = [kind for kind in only or FaultKind if has_server or kind not in _OF_A_SERVER]
+    kinds = _kinds(max(1, int(seconds / every_seconds)), allowed)
     dice.shuffle(kinds)
     pairs = [
         (link, weather) for weather in Weather for link in Link if has_server or link is not Link.DATABASE
@@ -96,14 +103,13 @@ def make_plan(
     dice.shuffle(pairs)
     disturbed = cycle(pairs)
     plan = []
-    for place, kind in enumerate(kinds, 1):
+    for kind in kinds:
         low, high = _SECONDS.get(kind, (0.0, 0.0))
         if kind is FaultKind.ZOMBIE:
             low, high = (leases * lease_seconds for leases in _ZOMBIE_LEASES)
         link, weather = next(disturbed) if kind is FaultKind.LINK else (None, None)
         plan.append(
             Fault(
-                at_seconds=place * every_seconds,
                 kind=kind,
                 chance=dice.random(),
                 seconds=dice.uniform(low, high),
@@ -114,12 +120,12 @@ def make_plan(
     return plan
 
 
-def _kinds(count: int, *, has_server: bool) -> list[FaultKind]:
-    shares = {kind: share for kind, share in _SHARES.items() if has_server or kind not in _OF_A_SERVER}
-    scale = count / sum(shares.values())
-    counts = {kind: max(1, int(share * scale)) for kind, share in shares.items()}
+def _kinds(count: int, allowed: list[FaultKind]) -> list[FaultKind]:
+    scale = count / sum(_SHARES[kind] for kind in allowed)
+    counts = {kind: max(1, int(_SHARES[kind] * scale)) for kind in allowed}
     kinds = [kind for kind, many in counts.items() for _ in range(many)]
-    # What rounding left over, or took too much, is made good by what is killed most.
+    # What rounding left over, or took too much, is made good by the most frequent.
+    most = max(allowed, key=lambda kind: _SHARES[kind])
     for _ in range(len(kinds) - count):
-        kinds.remove(FaultKind.WORKER_KILL)
-    return kinds + [FaultKind.WORKER_KILL] * (count - len(kinds))
+        kinds.remove(most)
+    return kinds + [most] * (count - len(kinds))

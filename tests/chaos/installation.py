@@ -55,7 +55,7 @@ class Shape:
                 "breaker_seconds": 1.0,
             },
             "fetch": {"timeout_seconds": 5.0},
-            "recognise": {"children": 2, "recognisers": INSTALLED},
+            "recognise": {"children": 1, "recognisers": INSTALLED},
             "worker": {"slots": 4},
         }
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from time import monotonic
 
@@ -13,9 +15,9 @@ from sqlalchemy import func, select
 
 from core.errors import DatabaseUnavailable
 from core.store.tables import delivery, task
-from tests.chaos.callers import Callers, make_orders
+from tests.chaos.callers import Callers, Mix, make_orders
 from tests.chaos.checker import FINAL, check
-from tests.chaos.faults import FaultKind, make_plan
+from tests.chaos.faults import Fault, FaultKind, make_plan
 from tests.chaos.history import Breach, History, read_rows
 from tests.chaos.installation import Installation, Shape, open_installation
 from tests.chaos.strikes import Strikes, entries_left, is_whole
@@ -23,6 +25,8 @@ from tests.support.behaviours import jpeg
 
 _LOOK_SECONDS = 0.5
 _TELL_SECONDS = 5.0
+_MOST_WAITING = 300
+"""Then callers pause, so that what waits when the faults end can be done in the quiet on a slow machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +39,10 @@ class Orders:
     seconds: float = 30.0
     every_seconds: float = 2.0
     quiet_seconds: float = 60.0
+    only: tuple[FaultKind, ...] = ()
+    """Kinds of faults; empty = all."""
+    dawdling: float = 0.02
+    """Share of tasks that take seconds."""
     shape: Shape = field(default_factory=Shape)
 
 
@@ -81,25 +89,33 @@ async def _read(installation: Installation, callers: Callers, history: History) 
 async def _strike(
     orders: Orders, installation: Installation, callers: Callers, strikes: Strikes, outcome: Outcome
 ) -> None:
-    """Hand in everything while faults strike; returns when both are over."""
+    """Hand in everything while faults strike, for the time that was asked for and until all is accepted."""
     upload = await callers.upload(jpeg())
-    plan = make_plan(
-        orders.seed,
-        seconds=orders.seconds,
-        every_seconds=orders.every_seconds,
-        lease_seconds=orders.shape.lease_seconds,
-        has_server=installation.server is not None,
-    )
-    work = make_orders(installation, orders.seed, tasks=orders.tasks, poison=orders.poison, upload=upload)
+    mix = Mix(tasks=orders.tasks, poison=orders.poison, dawdling=orders.dawdling)
+    work = make_orders(installation, orders.seed, mix, upload)
     begun = monotonic()
-    teller = asyncio.create_task(_tell(installation, begun))
-    try:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(callers.hand_in(work, seconds=orders.seconds))
-            group.create_task(strikes.run(plan))
-    finally:
-        teller.cancel()
+    async with asyncio.TaskGroup() as group:
+        watcher = group.create_task(_watch(installation, callers, begun))
+        striking = group.create_task(strikes.run(_plan(orders, installation), orders.every_seconds))
+        await callers.hand_in(work, seconds=orders.seconds)
+        await asyncio.sleep(max(0.0, begun + orders.seconds - monotonic()))
+        strikes.end()
+        await striking
+        watcher.cancel()
     outcome.struck_seconds = monotonic() - begun
+
+
+def _plan(orders: Orders, installation: Installation) -> Iterator[Fault]:
+    """Give the faults of one plan after another, each by a seed of its own."""
+    for round_ in count():
+        yield from make_plan(
+            orders.seed + round_,
+            seconds=orders.seconds,
+            every_seconds=orders.every_seconds,
+            lease_seconds=orders.shape.lease_seconds,
+            has_server=installation.server is not None,
+            only=orders.only,
+        )
 
 
 async def _settle(installation: Installation, orders: Orders) -> float | None:
@@ -127,15 +143,19 @@ async def _counts(installation: Installation) -> tuple[Counter[str], Counter[str
     return found[0], found[1]
 
 
-async def _tell(installation: Installation, begun: float) -> None:
-    """Say now and then how far it is."""
+async def _watch(installation: Installation, callers: Callers, begun: float) -> None:
+    """Say now and then how far it is; let callers wait while much waits already."""
+    told = begun
     while True:
         try:
             tasks, deliveries = await _counts(installation)
-            _say(f"      {monotonic() - begun:5.1f} s  tasks {dict(tasks)}  deliveries {dict(deliveries)}")
         except DatabaseUnavailable:
-            _say(f"      {monotonic() - begun:5.1f} s  (the database is away)")
-        await asyncio.sleep(_TELL_SECONDS)
+            tasks, deliveries = Counter(), Counter({"(the database is away)": 1})
+        callers.pause(is_too_much=tasks["pending"] > _MOST_WAITING)
+        if monotonic() - told > _TELL_SECONDS:
+            told = monotonic()
+            _say(f"      {told - begun:5.1f} s  tasks {dict(tasks)}  deliveries {dict(deliveries)}")
+        await asyncio.sleep(_LOOK_SECONDS)
 
 
 def _say(line: str) -> None:

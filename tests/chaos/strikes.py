@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from redis.asyncio import Redis
@@ -29,15 +29,22 @@ class Strikes:
         self._at = installation
         self.done: Counter[FaultKind] = Counter()
         self.rebuilt_after_seconds: list[float] = []
+        self._is_over = asyncio.Event()
         self._locks = {FaultKind.VALKEY_KILL: asyncio.Lock(), FaultKind.DATABASE_KILL: asyncio.Lock()}
 
-    async def run(self, plan: Sequence[Fault]) -> None:
-        """Carry out the whole plan; returns when all that lasted is over."""
-        begun = asyncio.get_running_loop().time()
+    def end(self) -> None:
+        """Begin no more faults."""
+        self._is_over.set()
+
+    async def run(self, plan: Iterable[Fault], every_seconds: float) -> None:
+        """Carry out the plan until `end`; returns when all that lasted is over."""
         async with asyncio.TaskGroup() as group:
             for fault in plan:
-                now = asyncio.get_running_loop().time()
-                await asyncio.sleep(max(0.0, begun + fault.at_seconds - now))
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(every_seconds):
+                        await self._is_over.wait()
+                if self._is_over.is_set():
+                    break
                 group.create_task(self._strike(fault))
 
     async def _strike(self, fault: Fault) -> None:
