@@ -58,7 +58,7 @@ class Outcome:
     exits: dict[str, Counter[int]] = field(default_factory=dict)
     struck_seconds: float = 0.0
     settled_after_seconds: float | None = None
-    """How long after the last fault everything had ended and was delivered; None = not within the quiet."""
+    """How long after the last fault all had ended, was delivered and had left Redis; None = not in time."""
 
 
 async def run(orders: Orders, folder: Path) -> Outcome:
@@ -119,13 +119,13 @@ def _plan(orders: Orders, installation: Installation) -> Iterator[Fault]:
 
 
 async def _settle(installation: Installation, orders: Orders) -> float | None:
-    """Wait until everything has ended and is delivered, at most for the quiet."""
+    """Wait until everything has ended, is delivered and has left Redis, at most for the quiet."""
     begun = monotonic()
     told = begun
     while monotonic() - begun < orders.quiet_seconds:
         tasks, deliveries = await _counts(installation)
         is_over = all(status in FINAL for status in tasks) and deliveries.keys() <= {"delivered"}
-        if is_over:
+        if is_over and not await entries_left(installation):
             return monotonic() - begun
         if monotonic() - told > _TELL_SECONDS:
             told = monotonic()

@@ -134,12 +134,11 @@ async def is_whole(at: Installation) -> bool:
 
 
 async def entries_left(at: Installation) -> dict[str, int]:
-    """Count what stands in Redis: entries of all queues, and messages."""
+    """Count what stands in Redis, by queue and place; messages that nobody reads go with the next sweep."""
     async with Redis(unix_socket_path=str(at.valkey.socket), decode_responses=True) as client:
         left = {}
         for name in QueueName:
             keys = QueueKeys(queue=name)
             for place in ("ready", "delayed", "leased"):
                 left[f"{name}.{place}"] = int(await client.zcard(getattr(keys, place)))
-            left[f"{name}.message"] = int(await client.hlen(keys.message))
         return {place: count for place, count in left.items() if count}
