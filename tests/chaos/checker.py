@@ -12,6 +12,7 @@ from tests.chaos.history import Breach, DeliveryRow, EventRow, History, Rule, Ta
 
 FINAL = ("completed", "failed", "cancelled", "expired")
 POISON_DEATHS = 3
+KILLED = -9
 Told = Iterator[tuple[Rule, str]]
 
 
@@ -120,3 +121,8 @@ def _surroundings(history: History) -> Told:
         yield Rule.WHOLE, f"left in Redis: {history.left}"
     if history.unsigned:
         yield Rule.SIGNED, f"{history.unsigned} were not"
+    for status, times in history.exits.items():
+        if status != KILLED:
+            yield Rule.ALIVE, f"{times} ended with status {status}"
+    for error, times in history.errors.items():
+        yield Rule.CALM, f"{times} times {error}"

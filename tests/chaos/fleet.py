@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import sys
 from collections import Counter
@@ -28,14 +29,14 @@ class Kept:
         self.name = name
         self.exits: Counter[int] = Counter()
         self._command = (*ends_with_parent(), sys.executable, *arguments)
-        self._environment, self._log = dict(environment), log
+        self._environment, self.log = dict(environment), log
         self._process: asyncio.subprocess.Process | None = None
         self._is_over = False
 
     async def keep(self) -> None:
         """Run it until `stop`."""
         while not self._is_over:
-            with self._log.open("ab") as log:
+            with self.log.open("ab") as log:
                 self._process = await asyncio.create_subprocess_exec(
                     *self._command,
                     cwd=ROOT,
@@ -89,3 +90,15 @@ class Fleet:
         for one in self.kept if late else ():
             one.send(signal.SIGKILL)
         await asyncio.gather(*self._tasks)
+
+
+def errors_of(log: Path) -> Counter[str]:
+    """Count what a log calls an error, by event; a traceback that no logger wrote counts too."""
+    found: Counter[str] = Counter()
+    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
+        if line.startswith("Traceback"):
+            found["traceback"] += 1
+        elif '"level": "error"' in line or '"level": "critical"' in line:
+            with suppress(ValueError):
+                found[str(json.loads(line)["event"])] += 1
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -35,6 +35,8 @@ class Rule(StrEnum):
     WHOLE = "a lost Redis is noticed: the plan is whole at the end, and nothing is left in it"
     ANSWERS = "callers get an id or are asked to come again"
     SIGNED = "every callback is signed"
+    ALIVE = "no process ends by itself"
+    CALM = "no process meets an error that it does not know"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +124,10 @@ class History:
     """POSTs whose signature was wrong."""
     refused: list[str] = field(default_factory=list)
     """Answers that no caller can do anything with."""
+    exits: Counter[int] = field(default_factory=Counter)
+    """How often a process ended with which status; -9 = killed."""
+    errors: Counter[str] = field(default_factory=Counter)
+    """How often which error was logged."""
     is_whole: bool = True
     """Whether every queue has its epoch at the end."""
     left: dict[str, int] = field(default_factory=dict)

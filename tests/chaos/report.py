@@ -40,7 +40,7 @@ def _figures(orders: Orders, outcome: Outcome) -> list[tuple[str, object]]:
         ("Python", platform.python_version()),
         ("seconds of faults", f"{outcome.struck_seconds:.0f}"),
         *((kind.value, outcome.faults[kind]) for kind in FaultKind),
-        ("process exits by status", _exits(outcome)),
+        ("process exits by status", _counted(history.exits)),
         ("tasks accepted", len([1 for ids in history.accepted.values() if ids])),
         ("answers to callers", _counted(outcome.answers)),
         ("tasks by end", _counted(statuses)),
@@ -53,10 +53,6 @@ def _figures(orders: Orders, outcome: Outcome) -> list[tuple[str, object]]:
         ("settled after the last fault, s", "not in time" if settled is None else f"{settled:.1f}"),
         ("entries left in Redis", _counted(Counter(history.left)) or "0"),
     ]
-
-
-def _exits(outcome: Outcome) -> str:
-    return _counted(sum((exits for exits in outcome.exits.values()), Counter[int]()))
 
 
 def _counted(counter: Counter[int] | Counter[str] | Counter[int | str]) -> str:

@@ -18,6 +18,7 @@ from core.store.tables import delivery, task
 from tests.chaos.callers import Callers, Mix, make_orders
 from tests.chaos.checker import FINAL, check
 from tests.chaos.faults import Fault, FaultKind, make_plan
+from tests.chaos.fleet import errors_of
 from tests.chaos.history import Breach, History, read_rows
 from tests.chaos.installation import Installation, Shape, open_installation
 from tests.chaos.strikes import Strikes, entries_left, is_whole
@@ -55,7 +56,6 @@ class Outcome:
     faults: Counter[FaultKind] = field(default_factory=Counter)
     answers: Counter[int | str] = field(default_factory=Counter)
     rebuilt_after_seconds: list[float] = field(default_factory=list)
-    exits: dict[str, Counter[int]] = field(default_factory=dict)
     struck_seconds: float = 0.0
     settled_after_seconds: float | None = None
     """How long after the last fault all had ended, was delivered and had left Redis; None = not in time."""
@@ -72,7 +72,6 @@ async def run(orders: Orders, folder: Path) -> Outcome:
         await _read(installation, callers, outcome.history)
         outcome.faults, outcome.answers = strikes.done, callers.answers
         outcome.rebuilt_after_seconds = strikes.rebuilt_after_seconds
-        outcome.exits = {one.name: one.exits.copy() for one in (*installation.webs, *installation.workers)}
         outcome.breaches = check(outcome.history)
     return outcome
 
@@ -83,6 +82,9 @@ async def _read(installation: Installation, callers: Callers, history: History) 
     history.unsigned = sum(one.unsigned for one in installation.receivers)
     history.refused = callers.refused
     history.left = await entries_left(installation)
+    kept = (*installation.webs, *installation.workers)
+    history.exits = sum((one.exits for one in kept), Counter())
+    history.errors = sum((errors_of(one.log) for one in kept), Counter())
     history.is_whole = await is_whole(installation)
 
 

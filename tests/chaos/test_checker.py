@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -76,6 +77,7 @@ def flawless() -> History:
     return History(
         accepted={"key-1": {GOOD}, "key-2": {POISON}},
         poison={"key-2"},
+        exits=Counter({-9: 3}),
         tasks=[ended(GOOD, "completed", 2), ended(POISON, "failed", 3, crashes=3, error="worker_lost")],
         events=[*runs(GOOD, "pending", "completed"), *runs(POISON, "pending", "pending", "failed")],
         deliveries=[delivery(GOOD, "task.completed", tries=2), delivery(POISON, "task.failed")],
@@ -223,6 +225,14 @@ def send_unsigned(history: History) -> None:
     history.unsigned = 1
 
 
+def end_by_itself(history: History) -> None:
+    history.exits[1] += 1
+
+
+def log_an_error(history: History) -> None:
+    history.errors["loop.failed"] += 1
+
+
 BROKEN: list[tuple[Rule, Callable[[History], None]]] = [
     (Rule.ACCEPTED, forget_task),
     (Rule.ACCEPTED, never_accept),
@@ -253,6 +263,8 @@ BROKEN: list[tuple[Rule, Callable[[History], None]]] = [
     (Rule.WHOLE, leave_an_entry),
     (Rule.ANSWERS, refuse),
     (Rule.SIGNED, send_unsigned),
+    (Rule.ALIVE, end_by_itself),
+    (Rule.CALM, log_an_error),
 ]
 
 
