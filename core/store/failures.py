@@ -18,6 +18,8 @@ _TRANSIENT = frozenset({1213, 1205, "40001", "40P01"})
 _ILL_CLASSES = ("08", "53", "57")
 # SQLAlchemy does not wrap what asyncpg raises while a new connection is being set up.
 _LOST_WHILE_OPENED = (asyncpg.InterfaceError, asyncpg.PostgresConnectionError)
+# What asyncmy says of a connection that was reset while it was opened, and uvloop of a reset one.
+_LOST_AT_RUNTIME = ("Transport does not expose socket instance", "the handler is closed")
 # The fault of a value that was sent, though drivers report some as if the database were ill: wrong values
 # and checks that a row violates; MySQL has no class for a wrong string and for its checks.
 _ROW_FAULT_CLASSES = ("22", "23")
@@ -38,7 +40,7 @@ def as_unavailable() -> Iterator[None]:
     cancellations = task.cancelling() if task else 0
     try:
         yield
-    except (DBAPIError, PoolTimeoutError, TimeoutError, OSError, *_LOST_WHILE_OPENED) as error:
+    except (DBAPIError, PoolTimeoutError, TimeoutError, OSError, RuntimeError, *_LOST_WHILE_OPENED) as error:
         if task is not None and task.cancelling() > cancellations:
             raise asyncio.CancelledError from error
         _tell_unavailable(error)
@@ -63,7 +65,7 @@ def _tell_unavailable(error: Exception) -> None:
             raise Transient from error
         if error.connection_invalidated or _is_ill(error):
             raise DatabaseUnavailable from error
-    elif isinstance(error, (PoolTimeoutError, TimeoutError, OSError, *_LOST_WHILE_OPENED)):
+    elif not isinstance(error, RuntimeError) or any(words in str(error) for words in _LOST_AT_RUNTIME):
         raise DatabaseUnavailable from error
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
+import threading
 from collections import Counter
+from contextlib import suppress
 
 import pytest
 import uvloop
@@ -60,3 +64,40 @@ def test_a_reset_under_uvloop_is_the_database_away_and_no_other_error(
     assert seen["answered"] > 0
     assert seen.total() == _CALLERS * _CALLS
     assert seen.total() > seen["answered"]
+
+
+def _reset_everybody(listener: socket.socket) -> None:
+    with suppress(OSError):  # the listener was closed: the test is over
+        while True:
+            connection, _ = listener.accept()
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
+
+
+async def _connect_while_busy(url: str) -> Counter[str]:
+    """Open connections on a loop that is busy: it learns of the connection and of its reset at once."""
+    db, seen = Database(DatabaseSettings(url=url)), Counter[str]()
+
+    async def ask() -> None:
+        for _ in range(20):
+            with pytest.raises(DatabaseUnavailable) as told:
+                await db.ping()
+            seen[type(told.value.__cause__).__name__] += 1
+            sum(range(200_000))
+
+    async with asyncio.timeout(40), asyncio.TaskGroup() as group:
+        for _ in range(_CALLERS):
+            group.create_task(ask())
+    await db.close()
+    return seen
+
+
+@pytest.mark.parametrize("kind", ["mysql+asyncmy", "postgresql+asyncpg"])
+def test_a_reset_at_the_moment_of_connecting_is_the_database_away(kind: str) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=200) as listener:
+        threading.Thread(target=_reset_everybody, args=(listener,), daemon=True).start()
+        url = f"{kind}://nobody:nothing@127.0.0.1:{listener.getsockname()[1]}/none"
+        seen = uvloop.run(_connect_while_busy(url))
+        listener.shutdown(socket.SHUT_RDWR)
+    assert seen.total() == _CALLERS * 20
+    assert kind != "mysql+asyncmy" or seen["RuntimeError"] > 0
