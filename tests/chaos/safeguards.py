@@ -34,7 +34,7 @@ _ZOMBIES = _chaos(
     "--only", "zombie", "--tasks", "150", "--seconds", "30", "--every", "3", "--dawdling", "0.5"
 )  # fmt: skip
 _DEATHS = _chaos(
-    "--only", "worker_kill", "--only", "database_kill", "--tasks", "500", "--seconds", "40", "--dawdling", "0"
+    "--only", "database_kill", "--tasks", "1200", "--seconds", "36", "--every", "3", "--dawdling", "0"
 )  # fmt: skip
 _FLUSHES = _chaos("--only", "flush", "--tasks", "100", "--seconds", "12")
 _KILLS = _chaos("--only", "web_kill", "--tasks", "100", "--seconds", "12")

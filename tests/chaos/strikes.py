@@ -10,15 +10,20 @@ from contextlib import suppress
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
+from sqlalchemy import select
 
 from core.domain.routing import QueueName
+from core.domain.task import TaskStatus
+from core.errors import DatabaseUnavailable
 from core.queue.keys import QueueKeys
+from core.store.tables import task, worker
 from tests.chaos.faults import Fault, FaultKind
 from tests.chaos.fleet import Kept
 from tests.chaos.installation import Installation
 from tests.support.private_server import PrivateServer
 
 _LOOK_SECONDS = 0.05
+_SPARED_FROM = 2
 _REBUILD_LIMIT_SECONDS = 60.0
 
 
@@ -51,11 +56,11 @@ class Strikes:
         at = self._at
         match fault.kind:
             case FaultKind.WORKER_KILL:
-                _pick(at.workers, fault).send(signal.SIGKILL)
+                _pick(await self._mortal(), fault).send(signal.SIGKILL)
             case FaultKind.WEB_KILL:
                 _pick(at.webs, fault).send(signal.SIGKILL)
             case FaultKind.ZOMBIE:
-                await _freeze(_pick(at.workers, fault), fault.seconds)
+                await _freeze(_pick(await self._mortal(), fault), fault.seconds)
             case FaultKind.WEB_FREEZE:
                 await _freeze(_pick(at.webs, fault), fault.seconds)
             case FaultKind.RECEIVER_DOWN | FaultKind.LINK:
@@ -71,6 +76,19 @@ class Strikes:
                 async with self._locks[FaultKind.DATABASE_KILL]:
                     await _break(at.server, fault)
         self.done[fault.kind] += 1
+
+    async def _mortal(self) -> list[Kept]:
+        """Workers that may be struck: not one that runs a task which has lost two already.
+
+        The third death would end it rightly, and hide whether a poison one took it along.
+        """
+        running = (task.c.status == TaskStatus.IN_PROGRESS, task.c.crashes >= _SPARED_FROM)
+        spared = select(worker.c.pid).join_from(worker, task, task.c.worker_id == worker.c.id).where(*running)
+        pids: set[int] = set()
+        with suppress(DatabaseUnavailable, TimeoutError):
+            async with asyncio.timeout(1.0), self._at.db.read() as connection:
+                pids = set((await connection.execute(spared)).scalars())
+        return [one for one in self._at.workers if one.pid not in pids] or self._at.workers
 
     async def _disturb(self, fault: Fault) -> None:
         if fault.link is None or fault.weather is None:
