@@ -22,6 +22,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--tasks", type=int, default=10_000)
     parser.add_argument("--poison", type=int, default=10, help="tasks that kill their worker, among them")
     parser.add_argument("--seconds", type=float, default=130, help="time of faults")
+    parser.add_argument("--merciless", action="store_true", help="faults until every task is accepted")
     parser.add_argument("--every", type=float, default=2.0, help="seconds between two faults")
     parser.add_argument("--quiet", type=float, default=60, help="seconds in which all must end afterwards")
     parser.add_argument("--database", choices=("mariadb", "sqlite"), default="mariadb")
@@ -51,6 +52,7 @@ def main() -> int:
         seconds=given.seconds,
         every_seconds=given.every,
         quiet_seconds=given.quiet,
+        is_merciless=given.merciless,
         only=tuple(FaultKind[name.upper()] for name in given.only),
         dawdling=given.dawdling,
         shape=Shape(database=given.database, workers=given.workers, lease_seconds=given.lease),

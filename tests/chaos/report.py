@@ -41,7 +41,8 @@ def _figures(orders: Orders, outcome: Outcome) -> list[tuple[str, object]]:
         ("seconds of faults", f"{outcome.struck_seconds:.0f}"),
         *((kind.value, outcome.faults[kind]) for kind in FaultKind),
         ("process exits by status", _counted(history.exits)),
-        ("tasks accepted", len([1 for ids in history.accepted.values() if ids])),
+        ("tasks accepted", sum(bool(ids) for ids in history.accepted.values())),
+        ("of these while faults struck", outcome.accepted_meanwhile),
         ("answers to callers", _counted(outcome.answers)),
         ("tasks by end", _counted(statuses)),
         ("attempts", sum(row.attempt for row in history.tasks)),
@@ -50,7 +51,7 @@ def _figures(orders: Orders, outcome: Outcome) -> list[tuple[str, object]]:
         ("callbacks that came again, recognised", len(history.posts) - effects),
         ("POSTs noted", len(history.tries)),
         ("plan whole again after FLUSHALL, s", rebuilt or "-"),
-        ("settled after the last fault, s", "not in time" if settled is None else f"{settled:.1f}"),
+        ("settled after the last submission, s", "not in time" if settled is None else f"{settled:.1f}"),
         ("entries left in Redis", _counted(Counter(history.left)) or "0"),
     ]
 

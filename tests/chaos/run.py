@@ -40,6 +40,8 @@ class Orders:
     seconds: float = 30.0
     every_seconds: float = 2.0
     quiet_seconds: float = 60.0
+    is_merciless: bool = False
+    """Whether faults go on until every task is accepted, and not for `seconds` alone."""
     only: tuple[FaultKind, ...] = ()
     """Kinds of faults; empty = all."""
     dawdling: float = 0.02
@@ -57,8 +59,10 @@ class Outcome:
     answers: Counter[int | str] = field(default_factory=Counter)
     rebuilt_after_seconds: list[float] = field(default_factory=list)
     struck_seconds: float = 0.0
+    accepted_meanwhile: int = 0
+    """Tasks accepted before the last fault was over."""
     settled_after_seconds: float | None = None
-    """How long after the last fault all had ended, was delivered and had left Redis; None = not in time."""
+    """From the last submission until all had ended, was delivered and had left Redis; None = not in time."""
 
 
 async def run(orders: Orders, folder: Path) -> Outcome:
@@ -91,7 +95,7 @@ async def _read(installation: Installation, callers: Callers, history: History) 
 async def _strike(
     orders: Orders, installation: Installation, callers: Callers, strikes: Strikes, outcome: Outcome
 ) -> None:
-    """Hand in everything while faults strike, for the time that was asked for and until all is accepted."""
+    """Hand in everything while faults strike; what they held up is handed in when they are over."""
     upload = await callers.upload(jpeg())
     mix = Mix(tasks=orders.tasks, poison=orders.poison, dawdling=orders.dawdling)
     work = make_orders(installation, orders.seed, mix, upload)
@@ -99,12 +103,15 @@ async def _strike(
     async with asyncio.TaskGroup() as group:
         watcher = group.create_task(_watch(installation, callers, begun))
         striking = group.create_task(strikes.run(_plan(orders, installation), orders.every_seconds))
-        await callers.hand_in(work, seconds=orders.seconds)
+        handing_in = group.create_task(callers.hand_in(work, seconds=orders.seconds))
+        await asyncio.wait({handing_in}, timeout=None if orders.is_merciless else orders.seconds)
         await asyncio.sleep(max(0.0, begun + orders.seconds - monotonic()))
         strikes.end()
         await striking
+        outcome.struck_seconds = monotonic() - begun
+        outcome.accepted_meanwhile = sum(bool(ids) for ids in outcome.history.accepted.values())
+        await handing_in
         watcher.cancel()
-    outcome.struck_seconds = monotonic() - begun
 
 
 def _plan(orders: Orders, installation: Installation) -> Iterator[Fault]:
