@@ -95,7 +95,8 @@ def make_plan(
     """Make the faults of a run, of some kinds only if wished; without a server none of the database."""
     dice = random.Random(seed)
     allowed = [kind for kind in only or FaultKind if has_server or kind not in _OF_A_SERVER]
-    kinds = _kinds(max(1, int(seconds / every_seconds)), allowed)
+    wanted = max(1, int(seconds / every_seconds))
+    kinds = _kinds(wanted, allowed)
     dice.shuffle(kinds)
     pairs = [
         (link, weather) for weather in Weather for link in Link if has_server or link is not Link.DATABASE
@@ -103,7 +104,7 @@ def make_plan(
     dice.shuffle(pairs)
     disturbed = cycle(pairs)
     plan = []
-    for kind in kinds:
+    for kind in kinds[:wanted]:
         low, high = _SECONDS.get(kind, (0.0, 0.0))
         if kind is FaultKind.ZOMBIE:
             low, high = (leases * lease_seconds for leases in _ZOMBIE_LEASES)
@@ -126,6 +127,6 @@ def _kinds(count: int, allowed: list[FaultKind]) -> list[FaultKind]:
     kinds = [kind for kind, many in counts.items() for _ in range(many)]
     # What rounding left over, or took too much, is made good by the most frequent.
     most = max(allowed, key=lambda kind: _SHARES[kind])
-    for _ in range(len(kinds) - count):
+    while len(kinds) > count and kinds.count(most) > 1:
         kinds.remove(most)
     return kinds + [most] * (count - len(kinds))

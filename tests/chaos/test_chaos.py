@@ -37,9 +37,9 @@ def test_on_mariadb_nothing_is_lost_whatever_dies() -> None:
         find_mariadb()
     except ProgramMissingError as error:
         unavailable(str(error))
-    _run("--database", "mariadb", "--tasks", "400", "--poison", "2", "--seconds", "40")
+    _run("--database", "mariadb", "--tasks", "400", "--poison", "2", "--seconds", "36")
 
 
 @pytest.mark.timeout(_LIMIT_SECONDS + 30)
 def test_on_sqlite_nothing_is_lost_whatever_dies() -> None:
-    _run("--database", "sqlite", "--tasks", "150", "--poison", "1", "--seconds", "22", "--workers", "2")
+    _run("--database", "sqlite", "--tasks", "100", "--poison", "1", "--seconds", "16", "--workers", "2")

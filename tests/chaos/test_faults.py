@@ -31,7 +31,7 @@ def test_the_long_plan_has_every_fault_that_is_asked_of_it() -> None:
     assert counts[FaultKind.ZOMBIE] >= 5
 
 
-@pytest.mark.parametrize("seconds", [30.0, 130.0, 600.0])
+@pytest.mark.parametrize("seconds", [6.0, 30.0, 130.0, 600.0])
 def test_there_is_a_fault_for_every_beat(seconds: float) -> None:
     assert len(plan(seconds=seconds)) == int(seconds / 2)
 
