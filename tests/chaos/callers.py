@@ -16,6 +16,7 @@ from tests.chaos.installation import Installation
 from tests.chaos.recognisers import POISON, Dawdles
 
 _TRY_SECONDS = 5.0
+_PATIENCE_SECONDS = 120.0
 _BUSY = (429, 503)
 _TAKEN = (200, 202)
 
@@ -132,7 +133,8 @@ class Callers:
         if order.is_poison:
             self._history.poison.add(order.key)
         headers = {"Idempotency-Key": order.key}
-        while not ids:
+        given_up_at = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
+        while not ids and asyncio.get_running_loop().time() < given_up_at:
             answer = await self._ask(client, "/v1/tasks", json=order.body, headers=headers)
             if answer is not None and answer.status_code in _TAKEN:
                 ids.add(int(answer.json()["id"]))
@@ -141,6 +143,8 @@ class Callers:
                 return
             else:
                 await asyncio.sleep(self._dice.uniform(0.05, 0.5))
+        if not ids:
+            return
         if self._dice.random() < 0.05:  # a caller that lost the answer asks once more
             answer = await self._ask(client, "/v1/tasks", json=order.body, headers=headers)
             if answer is not None and answer.status_code in _TAKEN:
