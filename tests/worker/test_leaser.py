@@ -18,6 +18,7 @@ from core.store.starts import Starter
 from core.store.workers import register_worker
 from tests.support.valkey import PrivateValkey
 from tests.support.worker_bench import WorkerBench, until
+from worker.afterwards import Afterwards
 from worker.attempt import Carriers, Holdings
 from worker.compute import Compute, ComputeSettings
 from worker.execution import Execution
@@ -28,7 +29,6 @@ from worker.loops.extender import Extender
 from worker.loops.leaser import Leaser
 from worker.pictures import PictureSettings, PictureWork
 from worker.slots import Slots
-
 
 _PICTURES = PictureSettings(recognise_timeout_seconds=10.0, annotate=False, fetches_at_once=1)
 
@@ -46,10 +46,13 @@ async def open_leaser(
         recorder = await stack.enter_async_context(Recorder(base.db, base.ids, base.promises))
         source = PictureSource(client, base.media)
         work = PictureWork(source, compute, base.media, base.catalogue, _PICTURES)
-        execution = Execution(work, Handover(recorder, base.plan, base.events), max_failures=3)
+        afterwards = await stack.enter_async_context(Afterwards(base.plan, base.events))
+        execution = Execution(work, Handover(recorder, afterwards), max_failures=3)
         await register_worker(base.db, identity.row(), lease_seconds=identity.lease_seconds)
         starter = Starter(base.db, base.ids, base.promises)
-        leaser = Leaser(base.plan, starter, execution, holdings, identity, Slots(1), Carriers(group))
+        leaser = Leaser(
+            base.plan, starter, execution, holdings, identity, Slots(1), Carriers(group), base.events
+        )
         yield leaser, holdings, Extender(base.db, base.plan, recorder, holdings, identity)
 
 
