@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _MODEL = ("pytest", "-q", "-x", "tests/queue/test_model.py")
+_LOSSES = ("pytest", "-q", "-x", "tests/queue/test_repairs.py")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +38,11 @@ _DEATHS = _chaos(
     "--only", "database_kill", "--tasks", "1200", "--seconds", "36", "--every", "3", "--dawdling", "0"
 )  # fmt: skip
 _FLUSHES = _chaos("--only", "flush", "--tasks", "100", "--seconds", "12")
-_KILLS = _chaos("--only", "web_kill", "--tasks", "100", "--seconds", "12")
+_NO_EPOCH = Edit(
+    path="core/queue/lease.py",
+    before="        if not self.epoch:\n",
+    after="        if False:\n",
+)
 
 SAFEGUARDS = (
     Safeguard(
@@ -98,34 +103,24 @@ SAFEGUARDS = (
     ),
     Safeguard(
         name="epoch",
-        what="a queue without an epoch is a lost plan",
-        command=_KILLS,
-        edits=(
-            Edit(
-                path="worker/loops/reconciler.py",
-                before="        if not beat.epoch or went_back:\n",
-                after="        if went_back:\n",
-            ),
-            Edit(
-                path="worker/loops/reconciler.py",
-                before="        if not claim.epoch:\n",
-                after="        if False:\n",
-            ),
-        ),
+        what="a queue without an epoch is a lost plan (alone: the server's run id still tells)",
+        command=_LOSSES,
+        edits=(_NO_EPOCH,),
     ),
     Safeguard(
         name="lost-plan",
-        what="a missing epoch, a beat that went back and a new run id are a lost plan",
+        what="a missing epoch, another server and a count that went back are a lost plan",
         command=_FLUSHES,
         edits=(
+            _NO_EPOCH,
             Edit(
-                path="worker/loops/reconciler.py",
-                before="        if not beat.epoch or went_back:\n",
+                path="core/queue/lease.py",
+                before="        if self.run_id and self.rebuilt_on != self.run_id:\n",
                 after="        if False:\n",
             ),
             Edit(
-                path="worker/loops/reconciler.py",
-                before="        if not claim.epoch:\n",
+                path="core/queue/lease.py",
+                before="        if last is not None and self.beat <= last.beat and self.epoch == last.epoch:\n",
                 after="        if False:\n",
             ),
         ),
