@@ -9,7 +9,7 @@ LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashe
 	--no-emit-index-url --no-emit-find-links --no-header --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo check format test bench lock image clean
+.PHONY: help install run demo check format test chaos bench lock image clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,10 @@ format: install ## Format the code and repair what the linter can
 test: install ## All tests on real servers, which it installs if it may; ARGS="-k name" picks
 	@scripts/test_servers.sh
 	$(BIN)/pytest --numprocesses=2 --dist=loadfile $(ARGS)
+
+chaos: install ## 10,000 tasks while all around them dies; ARGS="--seed 7 --database sqlite" tells it again
+	@scripts/test_servers.sh
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 bench: install ## Run every benchmark; the results go to benchmarks/README.md
 	@set -e; for file in benchmarks/bench_*.py; do \

@@ -77,6 +77,11 @@ class Holdings:
             self._attempts.pop(task_id, None)
             self._cancelled.pop(task_id, None)
 
+    def forget_claim(self, token: str) -> None:
+        """Let go of every task of one claim."""
+        for task_id in [task_id for task_id, noted in self._tokens.items() if noted == token]:
+            self.forget(task_id, token)
+
     def token_of(self, task_id: int) -> str | None:
         """The token noted for a task."""
         return self._tokens.get(task_id)

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 from dataclasses import asdict
 from typing import BinaryIO
 
@@ -40,9 +41,10 @@ def main() -> None:
     _end_with_parent(setup.parent_pid)
     _limit(setup)
     recognisers = LoadedRecognisers(setup.threads)
-    _send(outbox, {"ready": True, "failed": _warm(recognisers, setup)})
-    while (frame := read_frame(inbox)) is not None:
-        _send(outbox, *_answer(recognisers, *frame))
+    with suppress(BrokenPipeError):  # the parent died while this was loading, and nobody listens
+        _send(outbox, {"ready": True, "failed": _warm(recognisers, setup)})
+        while (frame := read_frame(inbox)) is not None:
+            _send(outbox, *_answer(recognisers, *frame))
 
 
 def _take_pipes() -> tuple[BinaryIO, BinaryIO]:

@@ -18,6 +18,9 @@ from redis.maint_notifications import MaintNotificationsConfig
 from core.errors import QueueUnavailable, SettingsError
 from core.watch import Limit, Watch
 
+_CLOSED_BY_PEER = "the handler is closed"
+"""How uvloop says, by a RuntimeError, that a connection was reset; redis-py lets it through."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisSettings:
@@ -96,8 +99,10 @@ class RedisConnections:
             watch = None if waits else self._watch
             async with Limit(total_seconds or self.settings.total_seconds, watch):
                 yield
-        except (RedisError, OSError) as error:
+        except (RedisError, OSError, RuntimeError) as error:
             _raise_swallowed(task, cancellations)
+            if isinstance(error, RuntimeError) and _CLOSED_BY_PEER not in str(error):
+                raise
             raise QueueUnavailable(f"Redis cannot be used: {type(error).__name__}") from error
         _raise_swallowed(task, cancellations)
 

@@ -88,6 +88,10 @@ class Leaser:
                 if claim.leases:
                     reach("claim.answered")
                     attempts = await self._start(name, token, claim.leases)
+        except BaseException:
+            # Nobody carries what was begun: unknown to this worker, it goes back with the next heartbeat.
+            self._holdings.forget_claim(token)
+            raise
         finally:
             self.slots.give_back(count - len(attempts))
         return claim, attempts
