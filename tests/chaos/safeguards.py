@@ -93,11 +93,8 @@ SAFEGUARDS = (
             ),
             Edit(
                 path="core/store/recorder.py",
-                before="        await ledger.write(connection)\n        return written\n",
-                after="""        ledger.deliveries = []
-        await ledger.write(connection)
-        return written
-""",
+                before="        await ledger.write(connection)\n",
+                after="        ledger.deliveries = []\n        await ledger.write(connection)\n",
             ),
         ),
     ),
@@ -121,7 +118,7 @@ SAFEGUARDS = (
             Edit(
                 path="core/queue/lease.py",
                 before="        if last is not None and self.beat <= last.beat and",
-                after="        if False and",
+                after="        if False and last is not None and",
             ),
         ),
     ),
