@@ -16,10 +16,11 @@ from core.errors import DatabaseUnavailable
 _TRANSIENT = frozenset({1213, 1205, "40001", "40P01"})
 # Connection lost, out of resources, stopped by an operator or shutting down.
 _ILL_CLASSES = ("08", "53", "57")
+# What asyncmy and uvloop raise, as a RuntimeError, when a connection is reset while it is being opened.
+_RESET_WHILE_OPENED = ("does not expose socket", "the handler is closed")
 # SQLAlchemy does not wrap what asyncpg raises while a new connection is being set up.
-_LOST_WHILE_OPENED = (asyncpg.InterfaceError, asyncpg.PostgresConnectionError)
-# What asyncmy says of a connection that was reset while it was opened, and uvloop of a reset one.
-_LOST_AT_RUNTIME = ("Transport does not expose socket instance", "the handler is closed")
+_LOST_WHILE_SET_UP = (asyncpg.InterfaceError, asyncpg.PostgresConnectionError)
+_AWAY = (PoolTimeoutError, TimeoutError, OSError, *_LOST_WHILE_SET_UP)
 # The fault of a value that was sent, though drivers report some as if the database were ill: wrong values
 # and checks that a row violates; MySQL has no class for a wrong string and for its checks.
 _ROW_FAULT_CLASSES = ("22", "23")
@@ -40,7 +41,7 @@ def as_unavailable() -> Iterator[None]:
     cancellations = task.cancelling() if task else 0
     try:
         yield
-    except (DBAPIError, PoolTimeoutError, TimeoutError, OSError, RuntimeError, *_LOST_WHILE_OPENED) as error:
+    except (DBAPIError, RuntimeError, *_AWAY) as error:
         if task is not None and task.cancelling() > cancellations:
             raise asyncio.CancelledError from error
         _tell_unavailable(error)
@@ -72,8 +73,12 @@ def _tell_unavailable(error: Exception) -> None:
             raise Transient from error
         if error.connection_invalidated or _is_ill(error):
             raise DatabaseUnavailable from error
-    elif not isinstance(error, RuntimeError) or any(words in str(error) for words in _LOST_AT_RUNTIME):
+    elif isinstance(error, _AWAY) or _is_reset(error):
         raise DatabaseUnavailable from error
+
+
+def _is_reset(error: Exception) -> bool:
+    return isinstance(error, RuntimeError) and any(told in str(error) for told in _RESET_WHILE_OPENED)
 
 
 def _is_transient(error: DBAPIError) -> bool:

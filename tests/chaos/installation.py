@@ -85,12 +85,7 @@ async def open_installation(shape: Shape, folder: Path, seed: int) -> AsyncItera
     async with AsyncExitStack() as stack:
         valkey, server, direct_url = await _start_servers(stack, shape, folder)
         links = await _open_links(stack, valkey, server)
-        database_url = direct_url
-        if server is not None:
-            port = links[Link.DATABASE][0].port
-            database_url = make_url(direct_url).set(port=port).render_as_string(hide_password=False)
-        redis_url = f"redis://127.0.0.1:{links[Link.REDIS][0].port}/0"
-        settings = worker_settings(database_url, redis_url, folder, shape.changes())
+        settings = _settings(shape, folder, direct_url, links)
         direct = settings.database.model_copy(update={"url": direct_url})
         await upgrade(direct)
         db = Database(direct)
@@ -143,6 +138,18 @@ async def _open_links(
     if server is not None:
         links[Link.DATABASE] = [await _proxy(stack, server.port)]
     return links
+
+
+def _settings(
+    shape: Shape, folder: Path, direct_url: str, links: Mapping[Link, list[FaultProxy]]
+) -> Settings:
+    """Lead every process through the proxies."""
+    database_url = direct_url
+    if Link.DATABASE in links:
+        port = links[Link.DATABASE][0].port
+        database_url = make_url(direct_url).set(port=port).render_as_string(hide_password=False)
+    redis_url = f"redis://127.0.0.1:{links[Link.REDIS][0].port}/0"
+    return worker_settings(database_url, redis_url, folder, shape.changes())
 
 
 async def _proxy(stack: AsyncExitStack, port: int) -> FaultProxy:
