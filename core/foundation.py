@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
-from core import __version__
+from core import __version__, testpoints
 from core.catalogue import Catalogue, ModelSpec, Options, load_catalogue
 from core.domain.links import Links
 from core.domain.promises import Promises
@@ -53,6 +53,7 @@ class Foundation:
     async def open(settings: Settings) -> AsyncIterator[Foundation]:
         """Open all of them and close them again; connects to nothing yet. Raises SettingsError."""
         secret_key = _secret_key(settings.secret_key)
+        _arm_test_point(settings)
         async with AsyncExitStack() as stack:
             db = Database(settings.database)
             stack.push_async_callback(db.close)
@@ -128,6 +129,18 @@ def net_settings(settings: Settings) -> NetSettings:
         per_host_limit=fetch.per_host,
         user_agent=f"Muster/{__version__}",
     )
+
+
+def _arm_test_point(settings: Settings) -> None:
+    """Have this process stop where a test wishes; never where authentication is on, as in production."""
+    if not settings.test_point:
+        return
+    if settings.auth == "on":
+        raise SettingsError("MUSTER_TEST_POINT kills this process; it is refused unless MUSTER_AUTH=off.")
+    try:
+        testpoints.arm(settings.test_point)
+    except ValueError as error:
+        raise SettingsError(f"MUSTER_TEST_POINT {error}.") from error
 
 
 def _secret_key(key: SecretStr | None) -> str:

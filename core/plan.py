@@ -24,6 +24,7 @@ from core.store.queue_states import paused_queues, write_paused
 from core.store.standings import DELIVERIES, TASKS, Standing, kind_of, standings
 from core.store.systems import Systems
 from core.store.upkeep import Moved, read_scan_mark, write_scan_mark
+from core.testpoints import reach
 
 SCAN_OVERLAP = timedelta(seconds=120)
 _PAGE = 500
@@ -199,6 +200,7 @@ class Plan:
         at = await self._db.now()
         for kind in (TASKS, DELIVERIES):
             async for page in pages(self._db, kind, changed_after=changed_after, limit=_PAGE):
+                reach("page.read")
                 for name, rows in _standings_by_queue(page).items():
                     entries = [entry_of(row, at) for row in rows]
                     added = sum(await self.queues.of(name).enqueue(entries, rebuild_id))

@@ -182,6 +182,7 @@ class Settings(BaseSettings):
     )
     time_zone: str = Field("UTC", description="Site time zone of capture_time and of day and night")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged")
+    test_point: str = Field("", description="For tests, with auth off only: where this process kills itself")
     routing: tuple[Shift, ...] = Field(_SHIFTS, description="Times of day and their models, as JSON")
     database: DatabaseSettings = DatabaseSettings()
     redis: RedisSettings = RedisSettings()

@@ -20,6 +20,7 @@ from core.plan import Plan
 from core.queue.events import Event, Events
 from core.queue.lease import Settlement
 from core.store.group_commit import GroupCommit
+from core.testpoints import reach
 
 _MAX_GROUP = 100
 _MAX_PENDING = 100_000
@@ -63,6 +64,7 @@ class Afterwards:
         # With Redis away the first step tells; the others would only wait as long again.
         with suppress(QueueUnavailable):
             stranded = await self._settle(group)
+            reach("record.settled")
             if stranded:
                 await self._plan.enqueue_tasks(stranded)
             deliveries = [promised for left in group for promised in left.deliveries]

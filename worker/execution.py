@@ -17,6 +17,7 @@ from core.domain.retry import ATTEMPTS_EXHAUSTED, TASK_TIMEOUT, Retry, after_run
 from core.domain.task import Task
 from core.errors import MusterError
 from core.store.attempts import End, Finished, PutBack, Record, Stopped
+from core.testpoints import reach
 from worker.attempt import Attempt, StopReason
 from worker.handover import Handover
 from worker.pictures import PictureWork
@@ -106,6 +107,7 @@ class Execution:
     async def _one(self, attempt: Attempt, run: _Run, picture: Recognition) -> None:
         try:
             ended = await self._work.recognise(attempt.task, picture)
+            reach("picture.recognised")
         except MusterError as error:
             if is_transient(error):
                 run.transient[picture.id] = error

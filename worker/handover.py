@@ -22,6 +22,7 @@ from core.queue.events import Event, EventKind
 from core.queue.lease import Outcome, Settlement
 from core.store.attempts import Record
 from core.store.recorder import Recorder, Written
+from core.testpoints import reach
 from worker.afterwards import Aftermath, Afterwards
 from worker.attempt import Attempt, StopReason
 from worker.endings import count_end
@@ -53,6 +54,7 @@ class Handover:
     async def ended(self, attempt: Attempt, record: Record, begun: float) -> None:
         """Write what the attempt came to and bring the plan up to it; `begun` is of `perf_counter`."""
         written = await self._record(attempt, record)
+        reach("record.committed")
         if written is None or not written.recorded.won:
             _log_end(attempt.task, "lost", begun)
             await self._afterwards.do(Aftermath(queue=attempt.queue, settlement=_ack(attempt)))

@@ -13,6 +13,7 @@ from core.errors import Unavailable
 from core.queue.events import EventKind, Events
 from core.store.engine import Database
 from core.store.workers import close_worker, register_worker
+from core.testpoints import reach
 from worker.attempt import Carriers, Holdings, StopReason
 from worker.identity import Identity
 from worker.loop import Loop
@@ -60,6 +61,7 @@ class Runner:
     async def run(self, group: asyncio.TaskGroup) -> None:
         """Live from registration to leave; `group` also carries the attempts."""
         parts = self._parts
+        reach("worker.opened")
         await self._register()
         background = [
             group.create_task(loop.run(), name=loop.name) for loop in (*parts.claiming, *parts.keeping)

@@ -32,6 +32,7 @@ from core.store.tasks import (
     list_tasks,
     read_history,
 )
+from core.testpoints import reach
 
 MAX_WAIT_SECONDS = 60.0
 
@@ -49,12 +50,14 @@ class TaskService:
         """Commit and queue a task that has everything but ids; raises what `Submissions.submit` raises."""
         await self._base.systems.ensure(draft.system_code)
         submitted = await self._submissions.submit(await self._numbered(draft))
+        reach("submission.committed")
         if submitted.superseded is not None:
             await self._base.plan.withdraw([submitted.superseded])
             await self._base.plan.enqueue_deliveries(submitted.deliveries)
             await self._tell(EventKind.ENDED, submitted.superseded)
         if submitted.kind is SubmissionKind.CREATED:
             await self._base.plan.enqueue_tasks([submitted.task])
+            reach("submission.queued")
         return submitted
 
     async def submit_batch(self, drafts: Sequence[Task | MusterError]) -> list[Submitted | MusterError]:
@@ -118,6 +121,7 @@ class TaskService:
         )
         if met.kind is CancelKind.FINAL:
             raise TaskIsFinal(f"The task is {met.task.status.value}.")
+        reach("cancel.committed")
         await self.follow_cancel([met])
         return met.task, met.kind
 

@@ -17,6 +17,7 @@ from core.store.attempts import Record, Recorded, record
 from core.store.endings import Ledger, take_spare_ids
 from core.store.engine import Database, now
 from core.store.group_commit import Company, GroupCommit
+from core.testpoints import reach
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,4 +73,5 @@ class Recorder:
             promised = tuple(ledger.deliveries[promised_before:])
             written.append(Written(recorded=recorded, deliveries=promised))
         await ledger.write(connection)
+        reach("record.written")
         return written

@@ -31,6 +31,7 @@ from core.store.keys import KEY_LIFE, Prior, forget, keys_of, load_prior, rememb
 from core.store.rows import recognition_to_row, task_to_row
 from core.store.tables import recognition, task
 from core.store.tasks import load_tasks
+from core.testpoints import reach
 
 _TRIES = 5
 PATIENCE_SECONDS = 1.0
@@ -179,6 +180,7 @@ class Submissions:
         unknown = [(new, result) for new, result in zip(wave, results, strict=True) if new.id not in stored]
         await remember(connection, _answered_anew(unknown), ledger.at)
         await ledger.write(connection)
+        reach("submission.written")
         return results
 
 

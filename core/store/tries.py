@@ -18,6 +18,7 @@ from core.store.deliveries import MINE, mine
 from core.store.engine import Database, now
 from core.store.group_commit import GroupCommit
 from core.store.tables import delivery_attempt
+from core.testpoints import reach
 
 _LOG = insert(delivery_attempt)
 
@@ -77,6 +78,7 @@ async def _record(entries: Sequence[TryRecord], connection: AsyncConnection) -> 
             recorded.append(after if await _is_logged(connection, entry) else None)
     if lines:
         await connection.execute(_LOG, lines)
+        reach("try.written")
     return recorded
 
 

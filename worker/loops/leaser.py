@@ -15,6 +15,7 @@ from core.plan import Plan
 from core.queue.events import EventKind, Events
 from core.queue.lease import Claim, Lease, Outcome, Settlement
 from core.store.starts import Starter
+from core.testpoints import reach
 from worker.attempt import Attempt, Carriers, Holdings
 from worker.execution import Execution
 from worker.handover import event_of
@@ -84,6 +85,7 @@ class Leaser:
                 claim = await queue.claim(token, int(self._identity.lease_seconds * 1000), count)
                 self.claimed(name, claim)
                 if claim.leases:
+                    reach("claim.answered")
                     attempts = await self._start(name, token, claim.leases)
         finally:
             self.slots.give_back(count - len(attempts))

@@ -22,6 +22,7 @@ from core.store.engine import Database
 from core.store.tasks import get_tasks
 from core.store.upkeep import take_back_lost
 from core.store.workers import declare_dead
+from core.testpoints import reach
 from worker.endings import count_end
 from worker.identity import Identity
 
@@ -68,6 +69,8 @@ class Reaper:
         taken = await take_back_lost(
             self._db, self._ids, self._promises, max_crashes=self._settings.max_task_crashes
         )
+        if taken:
+            reach("tasks.taken_back")
         for one in taken:
             metrics.TASKS_TAKEN_BACK.labels(one.after.status.value).inc()
             if one.after.is_final:
@@ -92,6 +95,7 @@ class Reaper:
         expired = await queue.reap(token, _LIMIT, int(self._identity.lease_seconds * 1000))
         if not expired:
             return
+        reach("leases.reaped")
         metrics.LEASES_EXPIRED.labels(name.value).inc(len(expired))
         moved: list[Task] = []
         if name is QueueName.DELIVERY:
