@@ -115,7 +115,7 @@ async def started_process(
     process = await asyncio.create_subprocess_exec(
         *(*ends_with_parent(), sys.executable, "-m", *module),
         cwd=ROOT,
-        env={**os.environ, **environment_of(settings), **environment},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment_of(settings), **environment},
         stderr=asyncio.subprocess.PIPE,
         limit=1 << 20,
     )
@@ -134,5 +134,10 @@ async def started_process(
 def is_gone(pid: int) -> bool:
     """Whether a process has ended; one that waits to be collected has."""
     with suppress(FileNotFoundError, ProcessLookupError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        return state_of(pid) == "Z"
     return True
+
+
+def state_of(pid: int) -> str:
+    """The letter of a process's state: T is frozen, Z waits to be collected."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
