@@ -9,6 +9,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from core import __version__
+from core.errors import DatabaseUnavailable
 from core.store.workers import Worker
 
 
@@ -59,10 +60,18 @@ class Identity:
         self._last_beat = at
 
     @property
+    def is_fresh(self) -> bool:
+        """Whether the last heartbeat is recent: the database can be reached, the row's lease runs."""
+        return self._last_beat is not None and self._clock() - self._last_beat <= self.lease_seconds * 2 / 3
+
+    @property
     def is_steady(self) -> bool:
         """Whether heartbeats ran without a gap for a whole lease; only then others may be declared dead."""
-        if self._steady_since is None or self._last_beat is None:
+        if self._steady_since is None or not self.is_fresh:
             return False
-        at = self._clock()
-        is_fresh = at - self._last_beat <= self.lease_seconds * 2 / 3
-        return is_fresh and at - self._steady_since >= self.lease_seconds
+        return self._clock() - self._steady_since >= self.lease_seconds
+
+    def refuse_unless_fresh(self) -> None:
+        """Raise DatabaseUnavailable when heartbeats fail: what cannot be started is for others to claim."""
+        if not self.is_fresh:
+            raise DatabaseUnavailable("The heartbeats of this worker fail; it starts nothing new.")

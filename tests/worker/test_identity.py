@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from core.errors import DatabaseUnavailable
 from worker.identity import Identity
 
 LEASE_SECONDS = 15.0
@@ -80,3 +83,17 @@ def test_no_two_claims_share_a_token() -> None:
     one, other = identity(clock), identity(clock)
     tokens = [mine.next_token() for mine in (one, other) for _ in range(100)]
     assert len(set(tokens)) == 200
+
+
+def test_a_worker_whose_heartbeats_fail_starts_nothing_new() -> None:
+    clock = _Clock()
+    mine = identity(clock)
+    assert not mine.is_fresh
+    beat(mine, clock, 0)
+    clock.seconds += 9.9
+    mine.refuse_unless_fresh()
+    clock.seconds += 0.2
+    with pytest.raises(DatabaseUnavailable):
+        mine.refuse_unless_fresh()
+    beat(mine, clock, 0)
+    assert mine.is_fresh

@@ -81,6 +81,7 @@ class Leaser:
         queue, token = self._plan.queues.of(name), self._identity.next_token()
         attempts: list[Attempt] = []
         try:
+            self._identity.refuse_unless_fresh()
             with self.slots.paced():
                 claim = await queue.claim(token, int(self._identity.lease_seconds * 1000), count)
                 self.claimed(name, claim)

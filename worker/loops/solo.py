@@ -60,7 +60,8 @@ class Solo:
         if not await self._has_work():
             await self._plan.queues.solo.wait(_IDLE_SECONDS)
             return
-        if not await self._lock.acquire():
+        # Cut off from the database it would hold the lock, and all solo tasks, until its hands are empty.
+        if not self._identity.is_fresh or not await self._lock.acquire():
             await self._plan.queues.solo.wait(_LOCKED_SECONDS)
             return
         keeper = self._group.create_task(self._keep_lock())
@@ -98,5 +99,7 @@ class Solo:
     async def _keep_lock(self) -> None:
         while True:
             await asyncio.sleep(self._identity.lease_seconds / 3)
+            if not self._identity.is_fresh:
+                continue
             with suppress(QueueUnavailable):
                 await self._lock.extend()
