@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.domain.delivery import Delivery, DeliveryStatus
 from core.domain.routing import Member
-from core.store.engine import Database
+from core.store.engine import Database, write_again
 from core.store.rows import row_to_delivery
 from core.store.tables import delivery, worker
 from core.store.types import server_now
@@ -83,7 +83,7 @@ async def start_deliveries(
         await connection.execute(_START, started)
         return [row_to_delivery(row) for row in await connection.execute(_STARTED, claim)]
 
-    return await db.write(work)
+    return await write_again(db, work)
 
 
 def mine(sent: Delivery, token: str) -> dict[str, Any]:

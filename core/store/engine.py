@@ -114,6 +114,17 @@ class Database:
             await self._writer.dispose()
 
 
+async def write_again(db: Database, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    """Run `work` as `Database.write` does, once more when no answer came.
+
+    For work that finds what an earlier run of it has done: its commit may have succeeded.
+    """
+    try:
+        return await db.write(work)
+    except DatabaseUnavailable:
+        return await db.write(work)
+
+
 _NOW = select(server_now())
 
 

@@ -17,7 +17,7 @@ from core.domain.routing import Member
 from core.domain.task import Task, TaskStatus
 from core.ids import Ids
 from core.store.endings import Ledger, by_id, take_spare_ids
-from core.store.engine import Database
+from core.store.engine import Database, write_again
 from core.store.tables import task, task_event, worker
 from core.store.tasks import load_tasks
 from core.store.types import server_now
@@ -109,7 +109,7 @@ class Starter:
         """
         spare = await take_spare_ids(self._ids, len(members))
         claim = _Claimed(members=tuple(members), known=known, worker_id=worker_id, token=token)
-        return await self._db.write(partial(self._start, claim, spare))
+        return await write_again(self._db, partial(self._start, claim, spare))
 
     async def _start(self, claim: _Claimed, spare: list[int], connection: AsyncConnection) -> Starts:
         started = await _start_rows(connection, claim)
