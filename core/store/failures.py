@@ -15,6 +15,8 @@ from core.errors import DatabaseUnavailable
 _TRANSIENT = frozenset({1213, 1205, "40001", "40P01"})
 # Connection lost, out of resources, stopped by an operator or shutting down.
 _ILL_CLASSES = ("08", "53", "57")
+# What asyncmy and uvloop raise, as a RuntimeError, when a connection is reset while it is being opened.
+_RESET_WHILE_OPENED = ("does not expose socket", "the handler is closed")
 # The fault of a value that was sent, though drivers report some as if the database were ill: wrong values
 # and checks that a row violates; MySQL has no class for a wrong string and for its checks.
 _ROW_FAULT_CLASSES = ("22", "23")
@@ -35,7 +37,7 @@ def as_unavailable() -> Iterator[None]:
     cancellations = task.cancelling() if task else 0
     try:
         yield
-    except (DBAPIError, PoolTimeoutError, TimeoutError, OSError) as error:
+    except (DBAPIError, PoolTimeoutError, TimeoutError, OSError, RuntimeError) as error:
         if task is not None and task.cancelling() > cancellations:
             raise asyncio.CancelledError from error
         _tell_unavailable(error)
@@ -67,8 +69,12 @@ def _tell_unavailable(error: Exception) -> None:
             raise Transient from error
         if error.connection_invalidated or _is_ill(error):
             raise DatabaseUnavailable from error
-    elif isinstance(error, (PoolTimeoutError, TimeoutError, OSError)):
+    elif isinstance(error, (PoolTimeoutError, TimeoutError, OSError)) or _is_reset(error):
         raise DatabaseUnavailable from error
+
+
+def _is_reset(error: Exception) -> bool:
+    return isinstance(error, RuntimeError) and any(told in str(error) for told in _RESET_WHILE_OPENED)
 
 
 def _is_transient(error: DBAPIError) -> bool:
