@@ -98,8 +98,8 @@ class Deliverer:
         token = self._identity.next_token()
         started: list[tuple[Lease, Delivery]] = []
         try:
-            self._identity.refuse_unless_fresh()
             with self.slots.paced():
+                self._identity.refuse_unless_fresh()
                 claim = await self._queue.claim(token, int(self._identity.lease_seconds * 1000), count)
                 if claim.leases:
                     started = await self._start(token, claim.leases)
@@ -215,7 +215,8 @@ class Deliverer:
     async def _wait(self, claim: Claim) -> None:
         due = claim.next_due_seconds
         seconds = _IDLE_SECONDS if due is None or claim.paused else min(_IDLE_SECONDS, due)
-        if await self._queue.wait(max(0.01, seconds)) and self.slots.free == 0:
+        woken = await self._queue.wait(max(0.01, seconds))
+        if woken and not (self.slots.free and self._identity.is_fresh):
             await self._queue.wake()  # the token was for somebody who may claim
 
 

@@ -81,8 +81,8 @@ class Leaser:
         queue, token = self._plan.queues.of(name), self._identity.next_token()
         attempts: list[Attempt] = []
         try:
-            self._identity.refuse_unless_fresh()
             with self.slots.paced():
+                self._identity.refuse_unless_fresh()
                 claim = await queue.claim(token, int(self._identity.lease_seconds * 1000), count)
                 self.claimed(name, claim)
                 if claim.leases:
@@ -156,7 +156,7 @@ class Leaser:
         due = claim.next_due_seconds
         seconds = _IDLE_SECONDS if due is None or claim.paused else min(_IDLE_SECONDS, due)
         queue = self._plan.queues.recognition
-        if await queue.wait(max(0.01, seconds)) and self.slots.free == 0:
+        if await queue.wait(max(0.01, seconds)) and not (self.slots.free and self._identity.is_fresh):
             await queue.wake()  # the token was for somebody who may claim
 
 

@@ -62,6 +62,8 @@ class Reaper:
                 log.warning("worker.declared_dead", worker_id=worker_id)
             await self._take_tasks()
             await self._take_deliveries()
+        # Who cannot ask the rows would only hold the leases, and again when the hold is over.
+        self._identity.refuse_unless_fresh()
         for name in QueueName:
             await self._clear_leases(name)
 

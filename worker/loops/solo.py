@@ -57,11 +57,13 @@ class Solo:
 
     async def step(self) -> None:
         """Look for one task to run alone, or wait for a wake-up."""
-        if not await self._has_work():
-            await self._plan.queues.solo.wait(_IDLE_SECONDS)
-            return
         # Cut off from the database it would hold the lock, and all solo tasks, until its hands are empty.
-        if not self._identity.is_fresh or not await self._lock.acquire():
+        self._identity.refuse_unless_fresh()
+        if not await self._has_work():
+            if await self._plan.queues.solo.wait(_IDLE_SECONDS) and not self._identity.is_fresh:
+                await self._plan.queues.solo.wake()  # the token was for somebody who may claim
+            return
+        if not await self._lock.acquire():
             await self._plan.queues.solo.wait(_LOCKED_SECONDS)
             return
         keeper = self._group.create_task(self._keep_lock())
