@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from core.clock import ServerClock
 from core.domain.routing import QueueName
 from core.foundation import Foundation, net_settings
 from core.net import GuardedClient
@@ -57,6 +58,7 @@ class _Bench:
     group: asyncio.TaskGroup
     events: Events
     pulse: Pulse
+    clock: ServerClock
 
 
 @asynccontextmanager
@@ -89,6 +91,7 @@ async def open_worker(settings: Settings, group: asyncio.TaskGroup) -> AsyncIter
             group=group,
             events=base.events,
             pulse=Pulse(),
+            clock=ServerClock(),
         )
         await compute.ready()
         parts = _parts(bench, compute, client)
@@ -115,7 +118,7 @@ def _parts(bench: _Bench, compute: Compute, client: GuardedClient) -> Parts:
     deliverer = _deliverer(bench, client)
     gates = (leaser.slots, deliverer.slots)
     solo = Solo(base.plan, leaser, base.inspector(QueueName.SOLO), (leaser, deliverer), identity, bench.group)
-    extender = Extender(base.db, base.plan, bench.recorder, bench.holdings, identity)
+    extender = Extender(base.db, base.plan, bench.recorder, bench.holdings, identity, bench.clock)
     reaper = Reaper(
         base.db,
         base.ids,
@@ -130,6 +133,7 @@ def _parts(bench: _Bench, compute: Compute, client: GuardedClient) -> Parts:
     return Parts(
         db=base.db,
         identity=identity,
+        clock=bench.clock,
         holdings=bench.holdings,
         events=bench.events,
         scheduler=timetable(base, leaser, bench.pulse),
@@ -177,6 +181,7 @@ def _leaser(bench: _Bench, compute: Compute, client: GuardedClient) -> Leaser:
             annotate=settings.recognise.annotate,
             fetches_at_once=settings.fetch.in_flight,
         ),
+        clock=bench.clock.now,
     )
     handover = Handover(bench.recorder, bench.afterwards)
     execution = Execution(work, handover, max_failures=settings.queue.max_failures)
@@ -201,7 +206,7 @@ def _deliverer(bench: _Bench, client: GuardedClient) -> Deliverer:
         bench.afterwards,
         base.plan,
         base.systems,
-        Caller(client, settings.schedule_seconds),
+        Caller(client, settings.schedule_seconds, clock=bench.clock.now),
         Breaker(
             base.plan.queues.delivery,
             failures=settings.breaker_failures,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from core.clock import ServerClock
 from core.errors import Unavailable
 from core.queue.events import EventKind, Events
 from core.store.engine import Database
@@ -33,6 +34,7 @@ class Parts:
 
     db: Database
     identity: Identity
+    clock: ServerClock
     holdings: Holdings
     events: Events
     scheduler: Scheduler
@@ -89,6 +91,7 @@ class Runner:
         delay_seconds = 0.1
         while not self._stop.is_set():
             try:
+                self._parts.clock.set(await self._parts.db.now())
                 await register_worker(self._parts.db, identity.row(), lease_seconds=identity.lease_seconds)
             except Unavailable as error:
                 log.warning("worker.not_registered", code=error.code)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import structlog
 
+from core.clock import ServerClock
 from core.domain.task import Task, TaskStatus
 from core.plan import Plan
 from core.store.attempts import PutBack, Record
@@ -21,10 +22,16 @@ class Extender:
     """One heartbeat of a worker, in the database first, then in Redis."""
 
     def __init__(
-        self, db: Database, plan: Plan, recorder: Recorder, holdings: Holdings, identity: Identity
+        self,
+        db: Database,
+        plan: Plan,
+        recorder: Recorder,
+        holdings: Holdings,
+        identity: Identity,
+        clock: ServerClock,
     ) -> None:
         self._db, self._plan, self._recorder = db, plan, recorder
-        self._holdings, self._identity = holdings, identity
+        self._holdings, self._identity, self._clock = holdings, identity, clock
 
     async def step(self) -> None:
         """Beat once; raises Unavailable when the database or Redis is away."""
@@ -34,6 +41,7 @@ class Extender:
         if not alive:
             await self._register_anew()
         self._identity.beat()
+        self._clock.set(await self._db.now())
         for row in await own_tasks(self._db, self._identity.boot_id):
             await self._compare(row)
         await self._extend_leases()
