@@ -43,6 +43,8 @@ class Outcome:
     failures: int = 0
     posts: int = 1
     """How often the callback's receiver heard of the end, always under the same id."""
+    delivery_crashes: int = 0
+    """How often a lost worker's delivery was taken back."""
 
     @property
     def attempt(self) -> int:
@@ -115,7 +117,7 @@ class CrashBench:
         assert {each.body for each in received} == {sent.body}
         assert [each.type for each in received] == [f"task.{outcome.status}"] * outcome.posts
         assert all(each.is_verified for each in received)
-        assert sent.status == "delivered"
+        assert (sent.status, sent.crashes) == ("delivered", outcome.delivery_crashes)
         return after
 
     async def nothing_left(self) -> None:
@@ -139,6 +141,12 @@ async def died_at(process: WorkerProcess, point: str) -> None:
     """Wait until a process has killed itself at a point."""
     assert await process.ended() == -signal.SIGKILL
     assert (await process.logged("testpoint.reached"))["point"] == point
+
+
+async def repaired(process: WorkerProcess, event: str) -> int:
+    """Wait until a worker says what a scan or a sweep put right; gives how many entries."""
+    told = await process.logged(event)
+    return sum(found for found in told.values() if isinstance(found, int))
 
 
 async def stopped_at(process: WorkerProcess, point: str) -> None:

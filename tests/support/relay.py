@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import make_url
 
+from core.queue.keys import QueueKeys
 from core.queue.scripts import load_sources
 
 _CHUNK_BYTES = 1 << 16
@@ -82,11 +83,9 @@ class Relay:
         self._writers.add(server[1])
         mute = asyncio.Event()
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._requests(client[0], server[1], mute))
-                group.create_task(self._replies(server[0], client[1], mute))
-        except* ConnectionError:
-            return
+            await asyncio.gather(
+                self._requests(client[0], server[1], mute), self._replies(server[0], client[1], mute)
+            )
         finally:
             self._writers.discard(server[1])
             server[1].close()
@@ -149,6 +148,9 @@ def redis_url_through(relay: Relay) -> str:
     return f"redis://127.0.0.1:{relay.port}/0"
 
 
-def call_of(script: str) -> bytes:
-    """Give the bytes by which a call of one of our Lua scripts is known; it must be loaded already."""
-    return sha1(load_sources()[script].encode(), usedforsecurity=False).hexdigest().encode()
+def call_of(script: str, queue: str) -> bytes:
+    """Give the bytes by which a call of one of our scripts for one queue is known, once it is loaded."""
+    name = sha1(load_sources()[script].encode(), usedforsecurity=False).hexdigest()
+    keys = QueueKeys(queue=queue).for_scripts()
+    arguments = (name, str(len(keys)), keys[0])
+    return "\r\n".join(f"${len(each)}\r\n{each}" for each in arguments).encode()

@@ -13,7 +13,7 @@ from core.settings import Settings
 from core.store import migrate
 from tests.support.valkey import PrivateValkey
 from tests.support.worker_bench import worker_settings
-from tests.support.worker_process import WorkerProcess, started_process
+from tests.support.worker_process import WorkerProcess, program
 
 _ANSWER_SECONDS = 30.0
 _START_SECONDS = 60.0
@@ -34,7 +34,7 @@ async def web_process(settings: Settings, *options: str) -> AsyncIterator[tuple[
     """Run `muster web` on a free port; gives the process and its url, once it answers."""
     # A url of its own is left out, so that the process tells the one that it listens on.
     own = settings.model_copy(update={"public_url": ""})
-    async with started_process(own, "app.cli", "web", "--port", "0", *options) as process:
+    async with program(own, "-m", "app.cli", "web", "--port", "0", *options) as process:
         try:
             started = await process.logged("web.started", limit_seconds=_START_SECONDS)
         except TimeoutError:

@@ -67,11 +67,13 @@ class WorkerProcess:
         async with asyncio.timeout(limit_seconds):
             return await self._process.wait()
 
-    async def logged(self, event: str, *, limit_seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
-        """Wait for a line of its log."""
+    async def logged(
+        self, event: str, *, after: int = 0, limit_seconds: float = PATIENCE_SECONDS
+    ) -> dict[str, Any]:
+        """Wait for a line of its log, the first after so many lines."""
 
         async def found() -> list[dict[str, Any]]:
-            return [line for line in self.lines if line.get("event") == event]
+            return [line for line in self.lines[after:] if line.get("event") == event]
 
         return (await until(found, bool, limit_seconds=limit_seconds))[0]
 
