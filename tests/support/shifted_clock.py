@@ -43,7 +43,7 @@ def _jump(number: int, _frame: FrameType | None) -> None:
 if __name__ == "__main__":
     time.time = _shifted_seconds
     time.time_ns = _shifted_ns
-    datetime_module.datetime = _ShiftedDatetime
+    vars(datetime_module)["datetime"] = _ShiftedDatetime
     for each in (signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(each, _jump)
     from worker.__main__ import main
