@@ -29,6 +29,8 @@ from tests.support.servers import PrivateMariadb
 from tests.support.worker_bench import PICTURE, gated, in_turn, until
 from tests.support.worker_process import WorkerProcess, started_process, worker_process
 
+pytestmark = pytest.mark.mariadb
+
 START = b"(task.attempt + 1)"
 SENDING = b"(delivery.attempt + 1)"
 FINISH = b"'completed'"
