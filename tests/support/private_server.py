@@ -10,6 +10,7 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from contextlib import suppress
@@ -124,6 +125,14 @@ class PrivateServer(ABC):
     def freeze(self) -> None:
         """Make the server hang: connections stay open and nothing answers."""
         self._signal_all(signal.SIGSTOP)
+        limit = time.monotonic() + _STOP_LIMIT_SECONDS
+        while self._has_running_thread() and time.monotonic() < limit:
+            os.sched_yield()
+
+    def _has_running_thread(self) -> bool:
+        """Whether a thread has not stopped yet: each does so when it next comes from the kernel."""
+        states = Path("/proc").glob(f"{self.pid}/task/*/stat")  # none where there is no /proc
+        return any(state.read_text().rpartition(") ")[2][:1] != "T" for state in states)
 
     def thaw(self) -> None:
         """Let a frozen server go on."""

@@ -100,6 +100,7 @@ class Deliverer:
         try:
             self._identity.refuse_unless_fresh()
             with self.slots.paced():
+                self._identity.refuse_unless_fresh()
                 claim = await self._queue.claim(token, int(self._identity.lease_seconds * 1000), count)
                 if claim.leases:
                     started = await self._start(token, claim.leases)

@@ -83,6 +83,7 @@ class Leaser:
         try:
             self._identity.refuse_unless_fresh()
             with self.slots.paced():
+                self._identity.refuse_unless_fresh()
                 claim = await queue.claim(token, int(self._identity.lease_seconds * 1000), count)
                 self.claimed(name, claim)
                 if claim.leases:
