@@ -98,7 +98,6 @@ class Deliverer:
         token = self._identity.next_token()
         started: list[tuple[Lease, Delivery]] = []
         try:
-            self._identity.refuse_unless_fresh()
             with self.slots.paced():
                 self._identity.refuse_unless_fresh()
                 claim = await self._queue.claim(token, int(self._identity.lease_seconds * 1000), count)

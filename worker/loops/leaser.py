@@ -81,7 +81,6 @@ class Leaser:
         queue, token = self._plan.queues.of(name), self._identity.next_token()
         attempts: list[Attempt] = []
         try:
-            self._identity.refuse_unless_fresh()
             with self.slots.paced():
                 self._identity.refuse_unless_fresh()
                 claim = await queue.claim(token, int(self._identity.lease_seconds * 1000), count)
