@@ -37,7 +37,7 @@ def test_on_mariadb_nothing_is_lost_whatever_dies() -> None:
         find_mariadb()
     except ProgramMissingError as error:
         unavailable(str(error))
-    _run("--database", "mariadb", "--tasks", "400", "--poison", "2", "--seconds", "36")
+    _run("--database", "mariadb", "--tasks", "400", "--poison", "2", "--seconds", "34")
 
 
 @pytest.mark.timeout(_LIMIT_SECONDS + 30)
