@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -29,12 +29,12 @@ from worker.afterwards import Aftermath, Afterwards
 from worker.attempt import Carriers
 from worker.callback import Caller
 from worker.identity import Identity
+from worker.idle import wait_for_more
 from worker.patience import patiently
 from worker.slots import Slots
 
 log = structlog.get_logger()
 
-_IDLE_SECONDS = 5.0
 _SECRETS_KEPT_SECONDS = 5.0
 _PACE_SECONDS = 0.1
 """Callbacks that come due one by one within this time share a claim and a transaction."""
@@ -84,7 +84,7 @@ class Deliverer:
         claim = await self._fill(count)
         if len(claim.leases) == count:
             return
-        await self._wait(claim)
+        await wait_for_more(self._queue, claim, self.slots, self._identity)
         if claim.leases:
             await asyncio.sleep(max(0.0, claimed_at + _PACE_SECONDS - monotonic()))
 
@@ -108,6 +108,8 @@ class Deliverer:
         for lease, sent in started:
             self._leases[sent.id] = lease
             self._carriers.start(self._carry(lease, sent))
+        # Only now: should it fail, what has been started is on its way all the same.
+        await self._give_up(claim.leases, {sent.id for _, sent in started})
         return claim
 
     async def extend(self) -> None:
@@ -128,12 +130,13 @@ class Deliverer:
             await self._settle([_release(lease) for lease in leases])
             raise
         by_id = {sent.id: sent for sent in started}
-        if lost := [lease for lease in leases if lease.member.id not in by_id]:
-            await self._give_up(lost)
         return [(lease, by_id[lease.member.id]) for lease in leases if lease.member.id in by_id]
 
-    async def _give_up(self, lost: Sequence[Lease]) -> None:
+    async def _give_up(self, leases: Sequence[Lease], started: Collection[int]) -> None:
         """Let go of leases that led to no try; one that still may start is for others."""
+        lost = [lease for lease in leases if lease.member.id not in started]
+        if not lost:
+            return
         rows = {sent.id: sent for sent in await get_deliveries(self._db, [s.member.id for s in lost])}
         current = {lease for lease in lost if _may_start(lease, rows.get(lease.member.id))}
         await self._settle([_release(lease) if lease in current else _ack(lease) for lease in lost])
@@ -211,13 +214,6 @@ class Deliverer:
     async def _settle(self, settlements: Sequence[Settlement]) -> None:
         with suppress(QueueUnavailable):
             await self._queue.settle(settlements)
-
-    async def _wait(self, claim: Claim) -> None:
-        due = claim.next_due_seconds
-        seconds = _IDLE_SECONDS if due is None or claim.paused else min(_IDLE_SECONDS, due)
-        woken = await self._queue.wait(max(0.01, seconds))
-        if woken and not (self.slots.free and self._identity.is_fresh):
-            await self._queue.wake()  # the token was for somebody who may claim
 
 
 def _may_start(lease: Lease, row: Delivery | None) -> bool:

@@ -20,11 +20,11 @@ from worker.attempt import Attempt, Carriers, Holdings
 from worker.execution import Execution
 from worker.handover import event_of
 from worker.identity import Identity
+from worker.idle import wait_for_more
 from worker.slots import Slots
 
 log = structlog.get_logger()
 
-_IDLE_SECONDS = 5.0
 _LINGER_SECONDS = 0.25
 
 
@@ -58,7 +58,7 @@ class Leaser:
         count = await self.slots.take_free()
         claim = await self._fill(count)
         if len(claim.leases) < count:
-            await self._wait(claim)
+            await wait_for_more(self._plan.queues.recognition, claim, self.slots, self._identity)
 
     async def fill(self) -> None:
         """Offer the slots that are free now to queue `recognition`, once."""
@@ -155,13 +155,6 @@ class Leaser:
         ]
         with suppress(QueueUnavailable):
             await self._plan.queues.of(name).settle(settlements)
-
-    async def _wait(self, claim: Claim) -> None:
-        due = claim.next_due_seconds
-        seconds = _IDLE_SECONDS if due is None or claim.paused else min(_IDLE_SECONDS, due)
-        queue = self._plan.queues.recognition
-        if await queue.wait(max(0.01, seconds)) and not (self.slots.free and self._identity.is_fresh):
-            await queue.wake()  # the token was for somebody who may claim
 
 
 def _known(leases: Sequence[Lease]) -> dict[int, Task]:

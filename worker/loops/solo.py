@@ -13,10 +13,10 @@ from core.plan import Plan
 from core.queue.inspect import QueueInspector
 from core.queue.locks import NamedLock
 from worker.identity import Identity
+from worker.idle import IDLE_SECONDS
 from worker.loops.leaser import Leaser
 from worker.slots import Slots
 
-_IDLE_SECONDS = 5.0
 _LOCKED_SECONDS = 1.0
 """Its holder may die of the task that it runs."""
 
@@ -60,7 +60,7 @@ class Solo:
         # Cut off from the database it would hold the lock, and all solo tasks, until its hands are empty.
         self._identity.refuse_unless_fresh()
         if not await self._has_work():
-            if await self._plan.queues.solo.wait(_IDLE_SECONDS) and not self._identity.is_fresh:
+            if await self._plan.queues.solo.wait(IDLE_SECONDS) and not self._identity.is_fresh:
                 await self._plan.queues.solo.wake()  # the token was for somebody who may claim
             return
         if not await self._lock.acquire():
