@@ -94,7 +94,8 @@ class Reaper:
     async def _clear_leases(self, name: QueueName) -> None:
         """Ask the rows what becomes of expired leases; those of a living worker are only held longer."""
         queue, token = self._plan.queues.of(name), self._identity.next_token()
-        expired = await queue.reap(token, _LIMIT, int(self._identity.lease_seconds * 1000))
+        # Held for a beat only: a row that is taken back meanwhile leaves its lease no longer than that.
+        expired = await queue.reap(token, _LIMIT, int(self._identity.lease_seconds * 1000 / 3))
         if not expired:
             return
         reach("leases.reaped")
