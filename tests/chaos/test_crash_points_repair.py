@@ -34,7 +34,7 @@ async def test_15_what_a_dead_reaper_held_is_reaped_again(sqlite_url: str, tmp_p
         assert (await bench.bench.stats(QueueName.RECOGNITION)).counters["reaped"] == 2
 
 
-async def test_16_a_row_taken_back_by_a_reaper_that_died_before_redis_is_queued_by_the_reconciler(
+async def test_16_a_row_taken_back_by_a_reaper_that_died_before_redis_is_queued_by_whoever_looks_first(
     sqlite_url: str, tmp_path: Path
 ) -> None:
     async with crash_bench(sqlite_url, tmp_path) as bench, standby_worker(bench.settings) as other:
@@ -49,8 +49,10 @@ async def test_16_a_row_taken_back_by_a_reaper_that_died_before_redis_is_queued_
         survivor = await other.take_over()
         history = ("0 submitted", "1 attempt started", "1 worker lost", *RAN_AGAIN)
         await bench.converged(task, Outcome(history=history, crashes=1))
-        assert await repaired(survivor, "plan.swept") == 1
-        assert not any(line["event"] == "task.taken_back" for line in survivor.lines)
+        told = {line["event"]: line for line in survivor.lines}
+        # A reaper meets the old lease, a sweep the missing entry; either is enough.
+        assert "missing" in told.get("plan.swept", {}) or told["leases.reaped"]["settled"] == 1
+        assert "task.taken_back" not in told
 
 
 async def test_26_a_reconciler_that_wakes_with_an_old_page_adds_an_entry_that_starts_nothing(

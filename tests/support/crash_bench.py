@@ -146,9 +146,15 @@ async def died_at(process: WorkerProcess, point: str) -> None:
 
 
 async def repaired(process: WorkerProcess, event: str) -> int:
-    """Wait until a worker says what a scan or a sweep put right; gives how many entries."""
-    told = await process.logged(event)
-    return sum(found for found in told.values() if isinstance(found, int))
+    """Wait until a worker says that a scan or a sweep queued what was missing; gives how many entries.
+
+    A stale lease that is seen beside it counts as a ghost, and may be gone before it is looked at.
+    """
+
+    async def missing() -> list[int]:
+        return [line["missing"] for line in process.lines if line.get("event") == event and "missing" in line]
+
+    return (await until(missing, bool))[0]
 
 
 async def stopped_at(process: WorkerProcess, point: str) -> None:

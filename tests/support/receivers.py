@@ -51,6 +51,7 @@ async def delivering(
     base = bench.base
     identity = Identity(models=("picture",), slots=slots, lease_seconds=60)
     await register_worker(base.db, identity.row(), lease_seconds=600)
+    identity.beat()
     async with (
         TryRecorder(base.db) as recorder,
         Afterwards(base.plan, base.events) as afterwards,

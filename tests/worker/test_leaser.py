@@ -50,6 +50,7 @@ async def open_leaser(
         afterwards = await stack.enter_async_context(Afterwards(base.plan, base.events))
         execution = Execution(work, Handover(recorder, afterwards), max_failures=3)
         await register_worker(base.db, identity.row(), lease_seconds=identity.lease_seconds)
+        identity.beat()
         starter = Starter(base.db, base.ids, base.promises)
         leaser = Leaser(
             base.plan, starter, execution, holdings, identity, Slots(1), Carriers(group), base.events
