@@ -133,7 +133,7 @@ class DeliverySettings(_Group):
 class WorkerSettings(_Group):
     """The worker process."""
 
-    slots: int = Field(8, ge=1, le=1000, description="Tasks worked on at once")
+    slots: int = Field(0, ge=0, le=1000, description="Tasks held at once; 0 = four per child process")
     drain_seconds: float = Field(25.0, ge=0, description="Time to finish what is running on SIGTERM")
     host: str = Field("127.0.0.1", description="Address of livez, readyz and metrics")
     port: int = Field(0, ge=0, le=65535, description="Port of livez, readyz and metrics; 0 = none")
@@ -220,6 +220,11 @@ class Settings(BaseSettings):
     def children(self) -> int:
         """Child processes per worker, with the default resolved."""
         return self.recognise.children or os.cpu_count() or 1
+
+    @property
+    def slots(self) -> int:
+        """Tasks held at once by a worker, with the default resolved."""
+        return self.worker.slots or 4 * self.children
 
 
 def load_settings(**overrides: Any) -> Settings:

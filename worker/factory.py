@@ -39,6 +39,7 @@ from worker.slots import Slots
 from worker.timetable import timetable
 
 _COMPANY_SECONDS = 0.2
+"""Ends wait so long for each other while the worker has enough to do beside them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,9 +69,14 @@ async def open_worker(settings: Settings, group: asyncio.TaskGroup) -> AsyncIter
         base = await stack.enter_async_context(Foundation.open(settings))
         compute = await stack.enter_async_context(Compute(_compute_settings(settings), base.default_models()))
         client = await stack.enter_async_context(GuardedClient(net_settings(settings)))
-        slots = Slots(settings.worker.slots)
+        slots = Slots(settings.slots, at_work=settings.children)
         recorder = await stack.enter_async_context(
-            Recorder(base.db, base.ids, base.promises, company=_company(slots))
+            Recorder(
+                base.db,
+                base.ids,
+                base.promises,
+                company=Company(wanted=lambda: slots.spare, limit_seconds=_COMPANY_SECONDS),
+            )
         )
         afterwards = await stack.enter_async_context(Afterwards(base.plan, base.events))
         tries = await stack.enter_async_context(TryRecorder(base.db))
@@ -79,7 +85,7 @@ async def open_worker(settings: Settings, group: asyncio.TaskGroup) -> AsyncIter
             base=base,
             identity=Identity(
                 models=base.catalogue.names,
-                slots=settings.worker.slots,
+                slots=settings.slots,
                 lease_seconds=settings.queue.lease_seconds,
             ),
             holdings=Holdings(),
@@ -100,16 +106,6 @@ async def open_worker(settings: Settings, group: asyncio.TaskGroup) -> AsyncIter
             serve_health(health, host=settings.worker.host, port=settings.worker.port)
         )
         yield Runner(parts, drain_seconds=settings.worker.drain_seconds)
-
-
-def _company(slots: Slots) -> Company:
-    """Ends wait a moment for each other while the worker has enough to do beside them."""
-    half = slots.count // 2
-
-    def wanted() -> int:
-        return half if slots.taken > half and not slots.is_over else 1
-
-    return Company(wanted=wanted, limit_seconds=_COMPANY_SECONDS)
 
 
 def _parts(bench: _Bench, compute: Compute, client: GuardedClient) -> Parts:

@@ -19,8 +19,14 @@ class Slots:
     A slot is taken before the queue is asked, so that a claim under way counts as held too.
     """
 
-    def __init__(self, count: int, *, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self, count: int, *, at_work: int | None = None, clock: Callable[[], float] = monotonic
+    ) -> None:
+        """Give room for `count`, of which `at_work` are worked on at any moment; None = all of them."""
         self.count = count
+        self._at_work = count if at_work is None else at_work
+        self.batch = max(1, (count - self._at_work) // 2)
+        """How many may be claimed, or end, together while enough are left to work on."""
         self._taken = 0
         self._at_once = count
         self._clock = clock
@@ -40,11 +46,16 @@ class Slots:
         """How many more may be taken now."""
         return max(0, self.count - self._taken) if self._is_open and not self.is_over else 0
 
-    async def wait_for(self, free: int, limit_seconds: float) -> None:
-        """Wait until so many are free, but not for long."""
+    @property
+    def spare(self) -> int:
+        """How many of those held could wait without leaving anybody idle; at most a batch, at least one."""
+        return 1 if self.is_over else max(1, min(self.batch, self._taken - self._at_work))
+
+    async def wait_for_batch(self, limit_seconds: float) -> None:
+        """Wait until a batch is free, but not for long."""
         with suppress(TimeoutError):
             async with asyncio.timeout(limit_seconds):
-                while self.free < free:
+                while self.free < self.batch:
                     await self._changed.wait()
 
     async def take_free(self) -> int:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import DatabaseUnavailable, IntakeFull
-from core.store.group_commit import GroupCommit, flush_by_halves
+from core.store.group_commit import Company, GroupCommit, flush_by_halves
 
 
 class _Log:
@@ -152,3 +152,36 @@ async def test_closing_finishes_what_was_accepted_and_takes_no_more() -> None:
     assert await waiting == [f"did {item}" for item in range(20, 45)]
     with pytest.raises(IntakeFull):
         await group.submit(1)
+
+
+async def test_a_group_waits_for_company_until_enough_have_come() -> None:
+    log = _Log()
+    log.may_go.set()
+    company = Company(wanted=lambda: 3, limit_seconds=60)
+    async with GroupCommit(log.flush, max_group=10, max_pending=100, company=company) as group:
+        first = [asyncio.ensure_future(group.submit(item)) for item in (1, 2)]
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert log.groups == []
+        assert await group.submit(3) == "did 3"
+        assert await asyncio.gather(*first) == ["did 1", "did 2"]
+    assert log.groups == [[1, 2, 3]]
+
+
+async def test_company_is_waited_for_no_longer_than_the_limit() -> None:
+    log = _Log()
+    log.may_go.set()
+    company = Company(wanted=lambda: 3, limit_seconds=0.01)
+    async with GroupCommit(log.flush, max_group=10, max_pending=100, company=company) as group:
+        assert await group.submit(1) == "did 1"
+    assert log.groups == [[1]]
+
+
+async def test_nobody_waits_for_company_in_a_group_that_closes() -> None:
+    log = _Log()
+    log.may_go.set()
+    company = Company(wanted=lambda: 3, limit_seconds=60)
+    async with GroupCommit(log.flush, max_group=10, max_pending=100, company=company) as group:
+        last = asyncio.ensure_future(group.submit(1))
+        await asyncio.sleep(0)
+    assert await last == "did 1"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
+import pytest
+
 from core.errors import DatabaseUnavailable, QueueUnavailable, Unavailable
 from worker.slots import Slots
 
@@ -95,3 +97,33 @@ async def test_after_a_failure_it_begins_with_one_and_doubles() -> None:
     await take(DatabaseUnavailable())
     await take(DatabaseUnavailable())
     assert taken[-3:] == [8, 8, 1]
+
+
+@pytest.mark.parametrize(("held", "spare"), [(0, 1), (2, 1), (3, 1), (4, 2), (5, 3), (8, 3)])
+def test_ends_wait_only_while_every_child_has_work_beside_them(held: int, spare: int) -> None:
+    slots = Slots(8, at_work=2)
+    for _ in range(held):
+        slots.take_one()
+    assert (slots.batch, slots.spare) == (3, spare)
+    slots.close()
+    assert slots.spare == 1
+
+
+def test_without_slots_to_spare_nothing_is_batched() -> None:
+    slots = Slots(4, at_work=4)
+    assert slots.take_at_once() == 4
+    assert (slots.batch, slots.spare) == (1, 1)
+
+
+async def test_a_batch_is_waited_for_as_long_as_it_takes_or_the_limit() -> None:
+    slots = Slots(8, at_work=2)
+    assert slots.take_at_once() == 8
+    waiting = asyncio.ensure_future(slots.wait_for_batch(60))
+    slots.give_back(2)
+    await _turns()
+    assert not waiting.done()
+    slots.give_back()
+    await asyncio.wait_for(waiting, 5)
+    assert slots.take_at_once() == 3
+    await slots.wait_for_batch(0.01)
+    assert slots.free == 0

@@ -51,10 +51,10 @@ class Leaser:
     async def step(self) -> None:
         """Fill the free slots from queue `recognition`, then wait for a wake-up if nothing is left there.
 
-        A worker that has enough to do waits a moment until half of its slots are free: tasks that are
-        claimed together share one claim and one transaction.
+        A worker that has enough to do waits a moment until a batch of its slots is free: tasks that
+        are claimed together share one claim and one transaction.
         """
-        await self.slots.wait_for(self.slots.count // 2, _LINGER_SECONDS)
+        await self.slots.wait_for_batch(_LINGER_SECONDS)
         count = await self.slots.take_free()
         claim = await self._fill(count)
         if len(claim.leases) < count:
