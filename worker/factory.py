@@ -70,14 +70,7 @@ async def open_worker(settings: Settings, group: asyncio.TaskGroup) -> AsyncIter
         compute = await stack.enter_async_context(Compute(_compute_settings(settings), base.default_models()))
         client = await stack.enter_async_context(GuardedClient(net_settings(settings)))
         slots = Slots(settings.slots, at_work=settings.children)
-        recorder = await stack.enter_async_context(
-            Recorder(
-                base.db,
-                base.ids,
-                base.promises,
-                company=Company(wanted=lambda: slots.spare, limit_seconds=_COMPANY_SECONDS),
-            )
-        )
+        recorder = await stack.enter_async_context(_recorder(base, slots))
         afterwards = await stack.enter_async_context(Afterwards(base.plan, base.events))
         tries = await stack.enter_async_context(TryRecorder(base.db))
         bench = _Bench(
@@ -106,6 +99,11 @@ async def open_worker(settings: Settings, group: asyncio.TaskGroup) -> AsyncIter
             serve_health(health, host=settings.worker.host, port=settings.worker.port)
         )
         yield Runner(parts, drain_seconds=settings.worker.drain_seconds)
+
+
+def _recorder(base: Foundation, slots: Slots) -> Recorder:
+    company = Company(wanted=lambda: slots.spare, limit_seconds=_COMPANY_SECONDS)
+    return Recorder(base.db, base.ids, base.promises, company=company)
 
 
 def _parts(bench: _Bench, compute: Compute, client: GuardedClient) -> Parts:
