@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from core.domain.routing import QueueName
 from core.settings import Settings
 from tests.support.api import Api, camera, changed, open_api, submission
 from tests.support.behaviours import hang, reply
@@ -91,7 +92,8 @@ async def test_a_task_that_waits_too_long_expires_and_never_starts(clocks: Clock
     body = submission(
         prompt="ALL", cameras=[camera(image_url=clocks.pictures.url("/late.jpg"))], queue_ttl_seconds=1
     )
-    await clocks.api.app.extensions["muster"].base.plan.queues.recognition.pause()
+    plan = clocks.api.app.extensions["muster"].base.plan
+    await plan.set_paused(QueueName.RECOGNITION, paused=True)
     told = await clocks.api.accepted(body)
     task = await clocks.end_of(told)
     assert (task["status"], task["error"]["code"], task["attempt"]) == ("expired", "queue_ttl_exceeded", 0)
